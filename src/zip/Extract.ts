@@ -1,4 +1,5 @@
 import * as fs from "node:fs/promises"
+import * as Arr from "effect/Array"
 import type { Mutable } from "effect/Types"
 import { explain } from "../system/Errno.ts"
 import type { Runner } from "../system/WorkerJob.ts"
@@ -8,7 +9,7 @@ import { extractSlice, type FileFailure, makeFileSet, makeShared, mark, shareOf 
 import { type Folder, finishFolders, type KnownFolder, makeFolders, syncFolders } from "./ExtractFolders.ts"
 import type { ExtractPlan } from "./ExtractSurvey.ts"
 import { type ExtractRequest, removeLeftovers } from "./ExtractTarget.ts"
-import { settleAll } from "./LookAhead.ts"
+import { heldBack, settleAll } from "./LookAhead.ts"
 import { sourceOf } from "./ReadSlice.ts"
 import { type OpenZip, readRecords, recordsOf, type Slice } from "./ReadZip.ts"
 import { gather, type PlannedFile, type RestoreFailure, type RestoreOutcome } from "./RestorePlan.ts"
@@ -69,7 +70,7 @@ export async function* plannedFiles(zip: OpenZip, plan: ExtractPlan): AsyncGener
   }
 }
 
-const foldersAtOnce = 1024
+const foldersAtOnce = 256
 /** Each may wait for the disk, and a signal for all of them. */
 const syncedAtOnce = 64
 /** Threads are not ended in the middle of a file: they stop by themselves, and remove it. */
@@ -102,10 +103,25 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
     }
   }
 
+  /** Folders are made in their order, while files are written to those before: from which number on, and when that is done. */
+  const made: Array<{ readonly from: number; readonly done: Promise<void> }> = []
+  const makeAbsent = (): Promise<void> => {
+    const isAbsent = ({ needed, parent, state }: Folder) => needed && parent !== undefined && state === "absent"
+    const absent = plan.folders.flatMap((folder, index) => (isAbsent(folder) ? [{ folder, index }] : []))
+    let done = Promise.resolve()
+    for (const some of batchesOf(absent)) {
+      done = heldBack(done.then(() => (shared.stopped() ? undefined : make(some.map(({ folder }) => folder)))))
+      made.push({ from: some[0]?.index ?? 0, done })
+    }
+    return done
+  }
+
   const extract = async (slice: Slice): Promise<void> => {
     const marks = plan.marks.slice(slice.first, slice.first + slice.count)
     if (marks.every((each) => each === mark.none)) return
-    const folders = existing(parentsOf(plan, slice))
+    const parents = parentsOf(plan, slice)
+    await made.findLast(({ from }) => from <= (parents.at(-1) ?? 0))?.done
+    const folders = existing(parents.flatMap((index) => plan.folders[index] ?? []))
     const input = {
       ...sourceOf(zip, slice),
       marks,
@@ -126,14 +142,18 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
 
   const finish = async (): Promise<void> => {
     if (syncEach && !signal.aborted) tally.rest.unsynced = "it was stopped"
-    // What lies deeper stands behind.
-    for (const some of batchesOf(plan.folders.filter(isOurs).reverse(), syncEach ? syncedAtOnce : undefined)) {
+    const finishSome = async (some: ReadonlyArray<Folder>): Promise<void> => {
       const folders = some.flatMap(({ id, mode, path, seconds }) => (id ? [{ path, ...id, mode, seconds }] : []))
       const input = { root, folders, sync: syncEach && !signal.aborted }
       const found = await runner.run(finishFolders, input, never)
       for (const { error, path } of found.failures) tally.fail({ path, error, kind: "attributes" })
       unsynced ??= found.unsynced
     }
+    const size = syncEach ? syncedAtOnce : undefined
+    const [closed, open] = Arr.partition(plan.folders.filter(isOurs), ({ mode }) => (mode & 0o700) === 0o700)
+    await inParallel(batchesOf(open, size), runner.width, () => false, finishSome)
+    // These may take the right to reach what lies in them, which stands behind them.
+    for (const some of batchesOf(closed.reverse(), size)) await finishSome(some)
   }
 
   /** What {@link finish} has not synced. */
@@ -154,12 +174,7 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
     await makeRoot(plan)
     if (request.overwrite) tally.rest.unremoved = removeLeftovers(root, plan.leftovers)
     try {
-      const absent = plan.folders.filter(({ needed, parent, state }) => needed && parent && state === "absent")
-      for (const some of batchesOf(absent)) {
-        if (shared.stopped()) break
-        await make(some)
-      }
-      await inParallel(plan.slices, runner.width + 1, shared.stopped, extract)
+      await settleAll([makeAbsent(), inParallel(plan.slices, runner.width + 1, shared.stopped, extract)])
     } finally {
       await finish()
     }
@@ -207,12 +222,13 @@ const makeParent = (path: Buffer): Promise<void> =>
 const existing = (folders: ReadonlyArray<Folder>): ReadonlyArray<KnownFolder> =>
   [...new Set(folders)].flatMap(({ id, path }) => (id === undefined ? [] : [{ path, ...id }]))
 
-const parentsOf = ({ folders, marks, parents }: ExtractPlan, slice: Slice): ReadonlyArray<Folder> => {
+/** The numbers of the folders that files of the slice are written to, the highest last. */
+const parentsOf = ({ marks, parents }: ExtractPlan, slice: Slice): ReadonlyArray<number> => {
   const found = new Set<number>()
   for (let index = slice.first; index < slice.first + slice.count; index += 1) {
     if (marks[index] !== mark.none) found.add(parents[index] ?? 0)
   }
-  return [...found].flatMap((index) => folders[index] ?? [])
+  return [...found].sort((a, b) => a - b)
 }
 
 function* batchesOf<A>(all: ReadonlyArray<A>, size = foldersAtOnce): Generator<ReadonlyArray<A>> {
@@ -221,12 +237,12 @@ function* batchesOf<A>(all: ReadonlyArray<A>, size = foldersAtOnce): Generator<R
 
 /** `work` on all items, so many at a time, in the order in which they end. All of it has ended when this does. */
 const inParallel = async <A>(
-  items: ReadonlyArray<A>,
+  items: Iterable<A>,
   width: number,
   stopped: () => boolean,
   work: (item: A) => Promise<void>
 ): Promise<void> => {
-  const rest = items.values()
+  const rest = [...items].values()
   let failed = false
   const workOnRest = async (): Promise<void> => {
     for (const item of rest) {

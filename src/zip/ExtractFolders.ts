@@ -66,12 +66,16 @@ export const openFolder = (path: Buffer, expected?: FileId) => {
 
 const swapped = "the folder that it belongs to was replaced by another one in the meantime"
 
+/** It was seen once that paths through descriptors lead to open folders. */
+let leads = false
+
 /** A path that leads to the open folder itself, so that another one cannot take its place. */
 const throughDescriptor = (fd: number, id: FileId): Buffer | undefined => {
   if (platform.openFiles === undefined) return undefined
   const path = `${platform.openFiles}/${fd}`
   try {
-    return isSame(idOf(`${path}/.`), id) ? Buffer.from(path) : undefined
+    leads ||= isSame(idOf(`${path}/.`), id)
+    return leads ? Buffer.from(path) : undefined
   } catch {
     // No /proc here.
     return undefined
@@ -81,19 +85,29 @@ const throughDescriptor = (fd: number, id: FileId): Buffer | undefined => {
 const openKnown = (root: RawPath.RawPath, known: KnownFolder): OpenFolder =>
   openFolder(RawPath.toBuffer(RawPath.join(root, known.path)), known)
 
+/** Whether `path` lies in `folder`, or is it. */
+export const isWithin = (folder: RawPath.RawPath, path: RawPath.RawPath): boolean =>
+  folder === RawPath.here || path === folder || (path[folder.length] === "/" && path.startsWith(folder))
+
+const mostOpen = 16
+
+/** Keeps a folder and some above it open: the next one that is asked for mostly lies in one of them. */
 export const makeOpener = (root: RawPath.RawPath) => {
-  let current: { readonly path: RawPath.RawPath; readonly folder: OpenFolder } | undefined
+  const opened: Array<{ readonly path: RawPath.RawPath; readonly folder: OpenFolder }> = []
   const close = (): void => {
-    const open = current
-    current = undefined
-    open?.folder.close()
+    for (let last = opened.pop(); last !== undefined; last = opened.pop()) last.folder.close()
   }
   return {
     open: (known: KnownFolder): OpenFolder => {
-      if (current?.path === known.path) return current.folder
-      close()
+      let last = opened.at(-1)
+      for (; last !== undefined && !isWithin(last.path, known.path); last = opened.at(-1)) {
+        opened.pop()
+        last.folder.close()
+      }
+      if (last?.path === known.path) return last.folder
+      if (opened.length === mostOpen) close()
       const folder = openKnown(root, known)
-      current = { path: known.path, folder }
+      opened.push({ path: known.path, folder })
       return folder
     },
     close
@@ -133,10 +147,11 @@ export const makeFolders: WorkerJob<MakeFoldersInput, ReadonlyArray<FileId | { r
           if (within === undefined) throw new Error("the folder that it belongs to could not be made")
           const at = opener.open(within).at(name)
           fs.mkdirSync(at, unfinishedFolderMode)
-          const made = openFolder(at)
-          made.close()
-          known.set(path, { path, ...made.id })
-          return made.id
+          const made = fs.lstatSync(at, { bigint: true })
+          if (!made.isDirectory()) throw new Error(swapped)
+          const id = { dev: made.dev, ino: made.ino }
+          known.set(path, { path, ...id })
+          return id
         } catch (cause) {
           return { error: explain(cause) }
         }

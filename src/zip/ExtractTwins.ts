@@ -4,7 +4,7 @@ import { codeOf } from "../system/Errno.ts"
 import { createOnly } from "../system/FileCalls.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { foldedName } from "../text/Text.ts"
-import { type Folder, openFolder, split } from "./ExtractFolders.ts"
+import { type Folder, isWithin, openFolder, split } from "./ExtractFolders.ts"
 import { lookAt, notDone, type Target } from "./ExtractTarget.ts"
 
 /**
@@ -32,7 +32,7 @@ export const makeTwins = () => {
   const found: Array<Twins> = []
   return {
     add: (parent: Folder, path: RawPath.RawPath): void => {
-      for (let top = open.at(-1); top !== undefined && !isWithin(top.folder, path); top = open.at(-1)) open.pop()
+      for (let top = open.at(-1); top !== undefined && !isWithin(top.folder.path, path); top = open.at(-1)) open.pop()
       let own = open.findLast(({ folder }) => folder === parent)
       if (own === undefined) {
         own = { folder: parent, names: new Map() }
@@ -46,9 +46,6 @@ export const makeTwins = () => {
     found: (): ReadonlyArray<Twins> => found
   }
 }
-
-const isWithin = (folder: Folder, path: RawPath.RawPath): boolean =>
-  folder.path === RawPath.here || path.startsWith(`${folder.path}/`)
 
 /**
  * Looks in DIR which twins are one name there (`meeting`), and of which that is not known (`untried`). Where neither is there,
