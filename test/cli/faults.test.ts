@@ -62,6 +62,30 @@ describe("when there is no room for what several threads write", () => {
       at.remove()
     }
   })
+
+  it.skipIf(!mounting)("a restore tells a full disk from one that has no inodes left", async () => {
+    const at = makePlace()
+    try {
+      for (let i = 0; i < 60; i++) at.put(`AAAA/f${i}`, "small")
+      assert.strictEqual((await run(["run", "--config", at.config])).status, 0)
+      const script = 'mount -t tmpfs -o "$1" none "$2" && "$3" "$4" restore AAAA --to "$2/to" --config "$5"'
+      const restoreTo = (size: string) => {
+        const args = [size, at.source, process.execPath, zipper, at.config]
+        return spawnSync("unshare", ["-rm", "sh", "-c", script, "sh", ...args], {
+          encoding: "utf8",
+          env: { PATH: "/usr/bin:/bin", LANG: "C" }
+        })
+      }
+      const noInodes = /f\d+: the file system has space left, but no inodes for more files \(ENOSPC\)/
+      const many = restoreTo("nr_inodes=30,size=4m")
+      assert.match(many.stderr, noInodes)
+      const full = restoreTo("size=40k")
+      assert.match(full.stderr, /f\d+: no space left on the device \(ENOSPC\)/)
+      assert.deepStrictEqual([many.status, full.status], [1, 1])
+    } finally {
+      at.remove()
+    }
+  })
 })
 
 describe.skipIf(!existsSync("/dev/full"))("when standard output takes nothing", () => {
