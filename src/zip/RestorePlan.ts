@@ -246,6 +246,12 @@ const unsyncedText = ({ directory }: RestorePlan, why: string): string =>
 export const stoppedLines = (plan: RestorePlan, restored: RestoreOutcome): ReadonlyArray<string> => [
   ...failuresOf(restored),
   restored.unsynced === undefined
-    ? `stopped by a signal: ${plan.directory} is INCOMPLETE: ${progressOf(plan, restored)}; the files at work were removed, and what is there counts as taken for the next restore`
+    ? `stopped by a signal: ${restored.files + restored.failures.count === 0 ? noneText(plan, restored) : someText(plan, restored)}`
     : `stopped by a signal: ${plan.directory} was not synced: ${progressOf(plan, restored)}, and a power cut may lose some of it`
 ]
+
+const noneText = ({ directory }: RestorePlan, { folders }: RestoreOutcome): string =>
+  `no file was restored to ${directory}${folders === 0 ? "" : `, only ${count(folders, "folder")} made there`}; the files at work were removed`
+
+const someText = (plan: RestorePlan, restored: RestoreOutcome): string =>
+  `${plan.directory} is INCOMPLETE: ${progressOf(plan, restored)}; the files at work were removed, and what is there counts as taken for the next restore`

@@ -157,7 +157,7 @@ describe("restore of several folders", () => {
     const { status, stderr, stdout } = await ended
     assert.strictEqual(status, 130)
     assert.match(stderr, /ABCD: restored 1 file/)
-    assert.match(stderr, /FLNG: stopped by a signal: \S+FLNG is INCOMPLETE: 0 files of 1 file are restored/)
+    assert.match(stderr, /FLNG: stopped by a signal: no file was restored to \S+FLNG; the files at work were removed/)
     assert.match(stderr, /not begun \(stopped by a signal\): IJKL$/m)
     assert.deepStrictEqual(readdirSync(at("long")), ["ABCD", "EFGH", "FLNG"])
     const { restores, result } = JSON.parse(stdout)

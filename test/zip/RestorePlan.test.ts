@@ -89,6 +89,15 @@ describe("what is told of a restore", () => {
     )
   })
 
+  it("that a signal stopped before its first file does not say that something is incomplete", () => {
+    const stopped = (change: Partial<RestoreOutcome>) => stoppedLines(planOf({}), resultOf([], change))
+    const none = "stopped by a signal: no file was restored to /back"
+    assert.deepStrictEqual(stopped({}), [`${none}; the files at work were removed`])
+    assert.deepStrictEqual(stopped({ folders: 2 }), [
+      `${none}, only 2 folders made there; the files at work were removed`
+    ])
+  })
+
   it("that a signal stopped while it was synced says so, and not that files are missing", () => {
     const last = stoppedLines(planOf({ replaced: 0 }), resultOf([], { files: 6, unsynced: "it was stopped" })).at(-1)
     const all = "stopped by a signal: /back was not synced: 6 files of 6 files are restored"
