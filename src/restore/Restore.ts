@@ -256,10 +256,20 @@ const carryOut = Effect.fnUntraced(function* (one: Ready, onPlanned: RestoreHook
   return summary
 })
 
-const extract = Effect.fnUntraced(function* ({ folder }: RestoreOptions, { carryOut, plan, written }: PreparedRestore) {
+const extract = Effect.fnUntraced(function* ({ folder }: RestoreOptions, prepared: PreparedRestore) {
+  const { carryOut, plan, soFar, written } = prepared
   const show = yield* (yield* Progress).start(`restoring ${folder}`)
-  yield* Effect.sync(() => show({ done: written(), total: plan.bytes })).pipe(
-    Effect.repeat(Schedule.spaced("200 millis")),
+  // Until a sync has ended well, the outcome says that it has not.
+  const isSyncing = Effect.sync(() => soFar().unsynced !== undefined)
+  const look = Effect.map(isSyncing, (syncing) => {
+    show({ done: written(), total: plan.bytes, ...(syncing ? { label: `${folder}: waiting for the disk` } : {}) })
+    return syncing
+  })
+  const often = Schedule.spaced("200 millis")
+  yield* look.pipe(
+    Effect.repeat({ schedule: often, until: (syncing) => syncing }),
+    Effect.zipRight(Effect.logDebug(`waiting for the disk: all of ${plan.directory} is written, and is being synced`)),
+    Effect.zipRight(Effect.repeat(look, often)),
     Effect.forkScoped
   )
   return yield* carryOut
@@ -278,5 +288,13 @@ const reportTotals = Effect.fnUntraced(function* (
   const some = well.filter(({ restored }) => restored !== nothingRestored)
   const what = `${dryRun ? "would restore" : "restored"} ${some.length} of ${count(folders.length, "folder")} in ${to}`
   if (some.length > 0) yield* Effect.logInfo(`${what}: ${figures}, ${duration(seconds * 1000)}`)
-  if (rest.length > 0) yield* Effect.logError(`not restored: ${rest.map(({ folder }) => folder).join(", ")}`)
+  const [missing, unsynced] = Arr.partition(rest, isOnlyUnsynced)
+  const names = (some: ReadonlyArray<RestoreSummary>) => some.map(({ folder }) => folder).join(", ")
+  if (unsynced.length > 0) {
+    yield* Effect.logError(`restored, but not synced (a power cut may lose some of it): ${names(unsynced)}`)
+  }
+  if (missing.length > 0) yield* Effect.logError(`not restored: ${names(missing)}`)
 })
+
+const isOnlyUnsynced = ({ plan, restored }: RestoreSummary): boolean =>
+  restored?.unsynced !== undefined && restored.files === plan?.files && restored.failures.count === 0

@@ -4,8 +4,11 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
 import * as Ref from "effect/Ref"
 import * as Stream from "effect/Stream"
+import * as TestClock from "effect/TestClock"
 import { restore } from "../../src/restore/Restore.ts"
 import { type RestoreRequest, type RestoreSummary, resultOf as resultOfAll } from "../../src/restore/RestoreResult.ts"
 import type { TrackedFolder } from "../../src/runs/JobState.ts"
@@ -183,6 +186,25 @@ describe("restore of several folders", () => {
     })
   )
 
+  it.effect("says of a folder that could not be synced that it is restored, and fails", () =>
+    Effect.gen(function* () {
+      const all = yield* setsOf()
+      const whole = { ...nothingRestored, files: 2, bytes: 30 }
+      const unsynced = { ...whole, unsynced: "input/output error" }
+      const missing = { count: 1, first: [{ path: "b", error: "x", kind: "missing" as const }] }
+      const outcomes = [whole, unsynced, { ...unsynced, files: 1, missing: 1, failures: missing }]
+      const results = Object.fromEntries(
+        all.flatMap(({ zip }, index) => (outcomes[index] ? [[zip, outcomes[index]]] : []))
+      )
+      const done = yield* run(all, { plans: planned(all), results }, { folders: [], below: true })
+      assert.deepStrictEqual(resultsOf(done), ["ABCD restored", "EFGH incomplete", "IJKL incomplete"])
+      assert.deepStrictEqual(done.lines.slice(-2), [
+        "Error: restored, but not synced (a power cut may lose some of it): EFGH",
+        "Error: not restored: IJKL"
+      ])
+    })
+  )
+
   it.effect("begins no further folder once the disk is full", () =>
     Effect.gen(function* () {
       const all = yield* setsOf()
@@ -272,6 +294,36 @@ describe("restore", () => {
         { overwrite: true }
       )
       assert.match(stay.lines[0] ?? "", /^Warning: .* can be removed, /)
+    })
+  )
+
+  it.effect("says that it waits for the disk: on the line of its progress, and once in the log, at debug level", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf("current")
+      let unsynced: string | undefined
+      const soFar = () => ({ ...nothingRestored, unsynced })
+      const extractor = Layer.succeed(Extractor, {
+        prepare: () =>
+          Effect.succeed({ plan, carryOut: Effect.never, written: () => 10, soFar, dryRun: false, files: Stream.empty })
+      })
+      const labels: Array<string | undefined> = []
+      const progress = Layer.succeed(Progress, {
+        start: () => Effect.succeed(({ label }) => void labels.push(label))
+      })
+      const log = capturedLog()
+      const fiber = yield* restore(requestFor({})).pipe(
+        Effect.provide(Layer.mergeAll(worldOf([set]), extractor, log.layer, progress)),
+        Logger.withMinimumLogLevel(LogLevel.Debug),
+        Effect.fork
+      )
+      yield* TestClock.adjust("1 seconds")
+      assert.isAbove(labels.length, 0)
+      assert.deepStrictEqual([new Set(labels), log.lines], [new Set([undefined]), []])
+      unsynced = "it was stopped"
+      yield* TestClock.adjust("1 seconds")
+      assert.strictEqual(labels.at(-1), "ABCD: waiting for the disk")
+      assert.deepStrictEqual(log.lines, ["Debug: waiting for the disk: all of /back is written, and is being synced"])
+      yield* Fiber.interrupt(fiber)
     })
   )
 
