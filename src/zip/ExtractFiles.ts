@@ -5,7 +5,7 @@ import type { WorkerJob } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { type FileId, type KnownFolder, makeOpener, type OpenFolder, split } from "./ExtractFolders.ts"
 import { type EntryHead, sourcePath, type ZipEntry } from "./Headers.ts"
-import { contentOf, type SliceSource, withSlice } from "./ReadSlice.ts"
+import { type SliceSource, takeContent, withSlice } from "./ReadSlice.ts"
 import { readRecords } from "./ReadZip.ts"
 import type { RestoreFailure } from "./RestorePlan.ts"
 import { archiveFailures } from "./ZipError.ts"
@@ -75,12 +75,12 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
       const write = async (entry: ZipEntry, make: () => NewFile): Promise<void> => {
         let file: NewFile | undefined
         try {
-          for await (const piece of contentOf(entry, view)) {
+          await takeContent(entry, view, (piece) => {
             if (shared.stopped()) throw new Stopped()
             file ??= make()
             file.write(piece)
             shared.wrote(piece.length)
-          }
+          })
           file ??= make()
           file.finish()
         } catch (cause) {

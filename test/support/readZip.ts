@@ -1,5 +1,5 @@
 import { checkLocal, type ZipEntry } from "../../src/zip/Headers.ts"
-import { contentOf } from "../../src/zip/ReadSlice.ts"
+import { takeContent } from "../../src/zip/ReadSlice.ts"
 import { type OpenZip, openZip, readEntries } from "../../src/zip/ReadZip.ts"
 import { damaged, isArchiveError } from "../../src/zip/ZipError.ts"
 
@@ -59,10 +59,12 @@ async function* content(
     for (let at = start; at < end; at += pieceSize) yield await load(at, Math.min(end, at + pieceSize))
   }
   try {
-    for await (const chunk of contentOf(entry, { bytes: () => undefined, load, pieces })) {
+    const chunks: Array<Buffer> = []
+    await takeContent(entry, { bytes: () => undefined, load, pieces, inflated: () => undefined }, (chunk) => {
       signal.throwIfAborted()
-      yield chunk
-    }
+      chunks.push(Buffer.from(chunk))
+    })
+    yield* chunks
   } catch (cause) {
     if (signal.aborted || isArchiveError(cause)) throw cause
     fail(cause)
