@@ -50,9 +50,37 @@ const page = await build({
 const licence = `/* uPlot, https://github.com/leeoniya/uPlot\n\n${readFileSync("node_modules/uplot/LICENSE", "utf8").trim()}\n*/\n`
 const pageText = (end) => page.outputFiles.find(({ path }) => path.endsWith(end)).text.trim()
 
+// The library for MQTT is a fifth of all code: as a text, it is compiled for `suspend` alone.
+const mqtt = await build({ ...common, entryPoints: ["mqtt"], minifyIdentifiers: true, write: false })
+const mqttAsText = {
+  name: "mqtt as text",
+  setup: ({ onLoad, onResolve }) => {
+    onResolve({ filter: /^mqtt$/ }, ({ path }) => ({ path, namespace: "text" }))
+    onLoad({ filter: /^mqtt$/, namespace: "text" }, () => ({
+      contents: `const module = { exports: {} }
+        require("node:vm").compileFunction(${JSON.stringify(mqtt.outputFiles[0].text)}, ["require", "module", "exports"])(
+          require, module, module.exports)
+        export const { connect } = module.exports`
+    }))
+  }
+}
+
+// Every command loads the prompts of the library's wizard, which the program refuses.
+const prompts = /@effect\/cli\/dist\/esm\/internal\/prompt\/[\w-]+\.js$/
+const withoutPrompts = {
+  name: "without prompts",
+  setup: ({ onLoad }) =>
+    onLoad({ filter: prompts }, ({ path }) => ({
+      contents: [...readFileSync(path, "utf8").matchAll(/^export (?:const|function) (\w+)/gm)]
+        .map(([, name]) => `export const ${name} = undefined\n`)
+        .join("")
+    }))
+}
+
 await build({
   ...common,
   entryPoints: ["src/main.ts"],
+  plugins: [mqttAsText, withoutPrompts],
   define: {
     "process.env.ZIPPER_VERSION": JSON.stringify(version),
     "process.env.ZIPPER_WORKER": JSON.stringify(worker.outputFiles[0].text),
