@@ -1,8 +1,11 @@
+import { once } from "node:events"
 import { existsSync, mkdirSync, writeFileSync } from "node:fs"
+import { createServer } from "node:net"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import { lockfileOf } from "../../src/cli/layers.ts"
 import { makePlace, type Place, picture, run } from "../support/program/built.ts"
+import { mqtt5Broker, type Received } from "../support/servers/mqttBroker.ts"
 
 let place: Place
 beforeEach(() => {
@@ -301,6 +304,20 @@ describe("suspend", () => {
     const dry = await run(["suspend", "--dry-run"], { env: { MQTT_HOST: "127.0.0.1" } })
     assert.strictEqual(dry.status, 0)
     assert.include(dry.stdout, 'would publish "suspend" to servers/host-backups at 127.0.0.1:1883')
+  })
+
+  it("publishes through a broker, by the library that the built file has as a text", async () => {
+    const received: Received = { connects: [], topics: [] }
+    const server = createServer(mqtt5Broker({ connect: 0, publish: 0 }, received)).listen(0, "127.0.0.1")
+    await once(server, "listening")
+    const address = server.address()
+    const port = typeof address === "object" ? address?.port : undefined
+    const { status, stderr } = await run(["suspend"], { env: { MQTT_HOST: "127.0.0.1", MQTT_PORT: String(port) } })
+    server.close()
+    assert.deepStrictEqual(
+      { status, stderr, topics: received.topics },
+      { status: 0, stderr: "", topics: ["servers/host-backups"] }
+    )
   })
 })
 
