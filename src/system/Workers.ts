@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import { bytes } from "../text/Text.ts"
-import { openPool, type WorkerProgram } from "./Pool.ts"
+import { keepYoungSpace, openPool, type WorkerProgram } from "./Pool.ts"
 import { inProcess, type Runner } from "./WorkerJob.ts"
 
 /** The program of worker threads; the built file carries it as text. */
@@ -35,6 +35,7 @@ export class Workers extends Context.Reference<Workers>()("zipper/Workers", {
     Layer.scoped(
       Workers,
       Effect.gen(function* () {
+        keepYoungSpace()
         const program = yield* WorkerSource
         if (program === undefined || threads < 2) return inProcess
         const limit = addressSpaceLimit()

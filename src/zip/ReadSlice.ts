@@ -244,7 +244,7 @@ const wrongSize = "its data has another size than it says"
 const { port1: nowhere } = new MessageChannel()
 nowhere.close()
 
-const worthwhile = 64 * 1024
+const worthwhile = 4 * 1024
 
 /**
  * Frees unused memory at once, unless others share it: the garbage collector would gather tens of megabytes first, and fresh

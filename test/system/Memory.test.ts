@@ -1,6 +1,9 @@
+import { readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import { ownBuffer, ownMemory } from "../../src/system/WorkerJob.ts"
 import { release } from "../../src/zip/ReadSlice.ts"
+import { makePlace, run } from "../support/program/built.ts"
 
 const { poolSize } = Buffer
 
@@ -47,8 +50,8 @@ describe("memory that goes to another thread", () => {
   })
 
   it("is given back when it is released and belongs to nothing else", () => {
-    const bytes = Buffer.allocUnsafeSlow(100_000)
-    release(bytes.subarray(0, 10), 100_000)
+    const bytes = Buffer.allocUnsafeSlow(5_000)
+    release(bytes.subarray(0, 10), 5_000)
     assert.strictEqual(bytes.length, 0)
   })
 
@@ -61,5 +64,37 @@ describe("memory that goes to another thread", () => {
     assert.strictEqual(sent.crc32.length, 100_000)
     assert.isTrue(Buffer.from(sent.deflated).equals(Buffer.alloc(1000, 7)))
     assert.isTrue(pool.equals(Buffer.alloc(1000, 7)))
+  })
+})
+
+/** At the end of the process many objects are made and kept for a while, as a large folder does. */
+const young = `
+  import { writeFileSync } from "node:fs"
+  import { getHeapSpaceStatistics } from "node:v8"
+  import { isMainThread } from "node:worker_threads"
+  if (isMainThread) process.on("exit", () => {
+    const kept = []
+    for (let i = 0; i < 3e6; i++) kept[i % 60000] = { i, list: [i] }
+    const { space_size } = getHeapSpaceStatistics().find((space) => space.space_name === "new_space")
+    writeFileSync(process.env.YOUNG, String(space_size))
+  })
+`
+
+describe("the space for young objects", () => {
+  it.each([1, 2])("does not grow on the main thread of a run with %i threads", async (threads) => {
+    const place = makePlace()
+    try {
+      place.put("ABCD/a", "one")
+      place.configure({ compression: { threads } })
+      const [preload, out] = [join(place.root, "young.mjs"), join(place.root, "young")]
+      writeFileSync(preload, young)
+      const ended = await run(["run", "--config", place.config], {
+        env: { NODE_OPTIONS: `--import=${preload}`, YOUNG: out }
+      })
+      assert.strictEqual(ended.status, 0, ended.stderr)
+      assert.isBelow(Number(readFileSync(out, "utf8")), 20 * 2 ** 20)
+    } finally {
+      place.remove()
+    }
   })
 })
