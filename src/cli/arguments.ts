@@ -78,15 +78,17 @@ export const optionsFirst = (
   const options: Array<string> = []
   const names: Array<string> = []
   const words = [...args]
+  const isKnown = (word: string) => [flags, once, several].some((some) => some.has(word))
   for (let word = words.shift(); word !== undefined; word = words.shift()) {
     const [name = word, ...joined] = word.startsWith("--") ? word.split("=") : [word]
     if (word === "--") {
       names.push(...words.splice(0))
     } else if (once.has(name) || several.has(name)) {
       const value = joined.length > 0 ? joined.join("=") : words.shift()
-      // A joined value belongs to its option, also when it looks like one.
-      const problem = valueProblem(value, joined.length > 0)
-      if (value === undefined || problem !== undefined) return Either.left(`${name}: its value is missing${problem}`)
+      if (value === undefined || value === "") return Either.left(`${name}: its value is missing`)
+      // A joined value belongs to its option, also when it looks like one; a folder may be called -rf.
+      if (joined.length === 0 && (value.startsWith("--") || isKnown(value)))
+        return Either.left(`${name}: its value is missing; what follows it is ${value}`)
       if (several.has(name)) options.push(name, value)
       else single.set(name, value)
     } else if (flags.has(name)) {
@@ -111,9 +113,3 @@ export const optionsFirst = (
 const elseMeant = (name: string, known: ReadonlyArray<string>): string =>
   didYouMean(name, known) ||
   (/^-[^-]./.test(name) ? "; write short options one by one, and a name that begins with a dash after --" : "")
-
-/** To go after "its value is missing". */
-const valueProblem = (value: string | undefined, isJoined: boolean): string | undefined => {
-  if (value === undefined || value === "") return ""
-  return !isJoined && /^-(?:-|[A-Za-z])/.test(value) ? `; what follows it is ${value}` : undefined
-}

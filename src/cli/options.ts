@@ -60,10 +60,6 @@ export const file = (name: string, alias: string, description: string) =>
   Options.text(name).pipe(
     Options.withAlias(alias),
     Options.withPseudoName("FILE"),
-    Options.filterMap(
-      Option.liftPredicate((path: string) => path !== ""),
-      `--${name}: the name of the file is empty`
-    ),
     Options.withDescription(description)
   )
 

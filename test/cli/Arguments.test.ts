@@ -55,7 +55,8 @@ describe("arguments of a command that takes names", () => {
       Either.left("--exclude: its value is missing; what follows it is --dry-run")
     )
     assert.isTrue(Either.isLeft(read("--host", "--", "a")))
-    assert.isTrue(Either.isRight(read("--host", "-1")))
+    assert.isTrue(Either.isLeft(read("--host", "-q")))
+    assert.isTrue(Either.isRight(read("--host", "-rf")))
   })
 
   it("are refused at an unknown option, by the command's own table", () => {

@@ -156,7 +156,7 @@ describe("zipper report", () => {
     for (const [args, words] of [
       [[], "--out"],
       [["--out"], "--out"],
-      [["--out", ""], "--out: the name of the file is empty"],
+      [["--out", ""], "--out: its value is missing"],
       [["--out", "-", "--json"], "give one of them"],
       [["--out", "x.html", "--days", "0"], "--days: is not a whole number from 1 to 3660"],
       [["--out", "x.html", "--days", "week"], "week"],
