@@ -4,7 +4,7 @@ import { defineConfig } from "vitest/config"
 const long = process.env["ZIPPER_TESTS"] === "long"
 
 // Many tests wait for processes that they have started.
-const forks = long ? 2 : 3
+const forks = long ? 2 : 4
 
 // Lives here because the top level holds nothing but what a user looks for.
 export default defineConfig({
