@@ -65,16 +65,17 @@ const mqttAsText = {
   }
 }
 
-// Every command loads the prompts of the library's wizard, which the program refuses.
+// The library would load the prompts of its wizard with every command; the program refuses the wizard.
 const prompts = /@effect\/cli\/dist\/esm\/internal\/prompt\/[\w-]+\.js$/
+let prompted = 0
 const withoutPrompts = {
   name: "without prompts",
   setup: ({ onLoad }) =>
-    onLoad({ filter: prompts }, ({ path }) => ({
-      contents: [...readFileSync(path, "utf8").matchAll(/^export (?:const|function) (\w+)/gm)]
-        .map(([, name]) => `export const ${name} = undefined\n`)
-        .join("")
-    }))
+    onLoad({ filter: prompts }, ({ path }) => {
+      prompted += 1
+      const names = [...readFileSync(path, "utf8").matchAll(/^export (?:const|function) (\w+)/gm)]
+      return { contents: names.map(([, name]) => `export const ${name} = undefined\n`).join("") }
+    })
 }
 
 await build({
@@ -90,6 +91,7 @@ await build({
   banner: { js: `#!/usr/bin/env node\n${withRequire}` },
   outfile: `${dist}/zipper.mjs`
 })
+if (prompted === 0) throw new Error("the library's prompts are no longer where the filter looks for them")
 chmodSync(`${dist}/zipper.mjs`, 0o755)
 
 // The manual pages, from the same command tree and the schema of the configuration.

@@ -91,7 +91,6 @@ type Commands = Awaited<ReturnType<typeof commandTree>>["commands"]
 export const zipper = Effect.fnUntraced(function* (argv: ReadonlyArray<string>) {
   const given = withDefaultCommand(argv.slice(2))
   if (asksForOverview(given)) return yield* print(overview(version, topics))
-  if (given[0] === "--version") return yield* print(version)
   const { commands } = yield* Effect.promise(() => commandTree(given[0]))
   const parsed = readable(given, commands)
   const args = Either.getOrElse(parsed, () => given)
@@ -100,6 +99,7 @@ export const zipper = Effect.fnUntraced(function* (argv: ReadonlyArray<string>) 
     yield* fatal(`${refused}\n${hintFor(args)}`, asksFor(args))
     return yield* new Stop({ status: ExitStatus.usage })
   }
+  if ([args[0], args[commandLength(args)]].includes("--version")) return yield* print(version)
   if (args[0] === "--completions") return yield* completionScript(commands, args[1])
   const parents = args.slice(0, commandLength(args) - 1)
   const root = Command.make("zipper").pipe(Command.withSubcommands(commands))
@@ -122,7 +122,7 @@ export const zipper = Effect.fnUntraced(function* (argv: ReadonlyArray<string>) 
   if (help.length > 0) yield* print(plainUnlessTerminal(help.join("\n")))
 })
 
-/** Prints a text of the program itself; its own words are no result of a command, and have no Output. */
+/** Prints help, version or completions: there is no Output yet. */
 const print = Effect.fnUntraced(function* (text: string) {
   const cause = processTerminal().write("stdout", `${text}\n`)
   if (cause === undefined) return
@@ -163,7 +163,7 @@ const completionScript = Effect.fnUntraced(function* (commands: Commands, shell 
   yield* print(completions(shell, { commands, topics, documented }, process.argv[1] ?? "zipper") ?? "")
 })
 
-/** Why arguments that the library accepts are refused: its help is for any word. */
+/** Why a command line is refused that the library would answer with help. */
 const refusal = (args: ReadonlyArray<string>): string | undefined => {
   if (!isKnown(args)) return unknownCommand(args)
   if (args[0] === "--completions" && (args.length !== 2 || shells.every((shell) => shell !== args[1]))) {

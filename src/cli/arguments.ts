@@ -4,23 +4,24 @@ import * as Option from "effect/Option"
 import { closest, distance } from "fastest-levenshtein"
 import { quoted } from "../text/Text.ts"
 
-/** What asks for a text of the program itself, wherever it stands among the options. */
-const builtIn = ["--help", "-h", "--version"]
+/** What asks for a text of the program itself, wherever it stands among the options; by what is typed, what the library takes. */
+const builtIn: Readonly<Record<string, string>> = { "--help": "--help", "-h": "--help", "--version": "--version" }
 
 /**
- * `zipper --config F …` is `run`, as in the crontabs of the script that zipper replaces. `--help run` and `run --config F --help`
- * are `run --help`.
+ * `zipper --config F …` is `run`, as in the crontabs of the script that zipper replaces; `--help run` is `run --help`, which
+ * {@link optionsFirst} also makes of `run --config F --help`.
  */
 export const withDefaultCommand = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
   const [first = "", ...rest] = args
   if (first.startsWith("--completions")) return [...first.split("="), ...rest]
-  const asked = builtIn.find((word) => optionsOf(args).includes(word))
-  const others = asked === undefined ? args : args.filter((word) => !builtIn.includes(word))
-  const whole = others[0]?.startsWith("-") === true ? ["run", ...others] : others
-  if (asked === undefined) return whole
-  return asked === "--version"
-    ? [asked]
-    : [...(others.length === 0 ? [] : whole.slice(0, commandLength(whole))), "--help"]
+  const asked = builtIn[first]
+  if (asked === "--help" && rest.some((word) => builtIn[word] === undefined))
+    return [...withDefaultCommand(rest), asked]
+  if (asked !== undefined) return [asked]
+  const whole = first.startsWith("-") ? ["run", ...args] : args
+  const length = commandLength(whole)
+  const next = builtIn[whole[length] ?? ""]
+  return next === undefined ? whole : [...whole.slice(0, length), next]
 }
 
 /** The words before `--`. */
@@ -65,9 +66,9 @@ export const didYouMean = (word: string, known: ReadonlyArray<string>): string =
 }
 
 /**
- * Sorts the arguments of a command with names: options first, each value a word of its own, then `--` and the names. The library
- * itself reads `--dry-run n` as "no dry run", drops a last option without its value, and takes an unknown option for a name.
- * Left: what is wrong. `command`: for the message.
+ * Sorts the arguments of a command: options first, each value a word of its own, then `--` and the names; or only `--help` or
+ * `--version` where one of them is asked for. The library itself reads `--dry-run n` as "no dry run", drops a last option without
+ * its value, and takes an unknown option for a name. Left: the first thing that is wrong. `command`: for the message.
  */
 export const optionsFirst = (
   args: ReadonlyArray<string>,
@@ -77,36 +78,42 @@ export const optionsFirst = (
   const single = new Map<string, string>()
   const options: Array<string> = []
   const names: Array<string> = []
+  const problems: Array<string> = []
   const words = [...args]
   const isKnown = (word: string) => [flags, once, several].some((some) => some.has(word))
   for (let word = words.shift(); word !== undefined; word = words.shift()) {
     const [name = word, ...joined] = word.startsWith("--") ? word.split("=") : [word]
+    const asked = builtIn[word]
+    if (asked !== undefined) return Either.right([asked])
     if (word === "--") {
       names.push(...words.splice(0))
     } else if (once.has(name) || several.has(name)) {
-      const value = joined.length > 0 ? joined.join("=") : words.shift()
-      if (value === undefined || value === "") return Either.left(`${name}: its value is missing`)
+      const isJoined = joined.length > 0
+      const [next = ""] = isJoined ? [joined.join("=")] : words
       // A joined value belongs to its option, also when it looks like one; a folder may be called -rf.
-      if (joined.length === 0 && (value.startsWith("--") || isKnown(value)))
-        return Either.left(`${name}: its value is missing; what follows it is ${value}`)
-      if (several.has(name)) options.push(name, value)
-      else single.set(name, value)
+      if (next === "") problems.push(`${name}: its value is missing`)
+      else if (!isJoined && (next.startsWith("--") || isKnown(next)))
+        problems.push(`${name}: its value is missing; what follows it is ${next}`)
+      else {
+        if (!isJoined) words.shift()
+        if (several.has(name)) options.push(name, next)
+        else single.set(name, next)
+      }
     } else if (flags.has(name)) {
       const [next] = joined.length > 0 ? joined : words
       if (joined.length > 0 || next === "true" || next === "false") {
-        return Either.left(
-          `${name}: takes no value such as ${quoted(next ?? "")}; give the option alone, or leave it out`
-        )
+        problems.push(`${name}: takes no value such as ${quoted(next ?? "")}; give the option alone, or leave it out`)
       }
       options.push(word)
     } else if (word.startsWith("-")) {
-      return Either.left(
-        `unknown option ${name} of \`zipper ${command}\`${elseMeant(name, [...once, ...several, ...flags])}`
-      )
+      const known = [...once, ...several, ...flags]
+      problems.push(`unknown option ${name} of \`zipper ${command}\`${elseMeant(name, known)}`)
     } else {
       names.push(word)
     }
   }
+  const [problem] = problems
+  if (problem !== undefined) return Either.left(problem)
   return Either.right([...options, ...[...single].flat(), ...(names.length > 0 ? ["--", ...names] : [])])
 }
 

@@ -9,6 +9,7 @@ import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { ExitStatus } from "../system/ExitStatus.ts"
 import { errorsDocument } from "../text/Document.ts"
 import { causeText, messageText, visibleJson, withoutControls } from "../text/Text.ts"
 import { Stop } from "./exit.ts"
@@ -53,13 +54,17 @@ const line = (terminal: Terminal, stream: StreamName, { colour, symbol, word }: 
   return `${on}${prefix}${withoutControls(text).trimEnd().replace(/\n/g, "\n  ")}${off}\n`
 }
 
+/** Whether a line has said that standard output takes nothing. */
+interface Lost {
+  isSaid: boolean
+}
+
 /**
  * Prints records in three tiers (warnings are hidden like info); lines of a folder or dataset begin with its name. That standard
  * output takes none is said once: it fails no run.
  */
-const consoleLogger = (options: OutputOptions, terminal: Terminal): Logger.Logger<unknown, void> => {
-  let isLost = false
-  return Logger.make(({ annotations, cause, logLevel, message }) => {
+const consoleLogger = (options: OutputOptions, terminal: Terminal, lost: Lost): Logger.Logger<unknown, void> =>
+  Logger.make(({ annotations, cause, logLevel, message }) => {
     const tier = tierOf(logLevel)
     if (tier !== error && (options.quiet || (tier === debug && !options.debug))) return
     const subject = Option.orElse(HashMap.get(annotations, "folder"), () => HashMap.get(annotations, "dataset"))
@@ -67,11 +72,10 @@ const consoleLogger = (options: OutputOptions, terminal: Terminal): Logger.Logge
     const text = [...Option.toArray(Option.map(subject, messageText)), parts.join(": ")].join(": ")
     const stream = tier === error || tier === warning || options.json || options.apart === true ? "stderr" : "stdout"
     const problem = terminal.write(stream, line(terminal, stream, tier, options.ascii, text))
-    if (problem === undefined || stream === "stderr" || isLost) return
-    isLost = true
+    if (problem === undefined || stream === "stderr" || lost.isSaid) return
+    lost.isSaid = true
     terminal.write("stderr", line(terminal, "stderr", error, options.ascii, outputProblem(problem)))
   })
-}
 
 /** A message for each failure, without a stack, and for each defect, with its stack if `debug`. None for Stop and interruptions. */
 const messagesOf = (cause: Cause.Cause<unknown>, debug: boolean): ReadonlyArray<string> => [
@@ -98,6 +102,12 @@ class OutputError extends Data.TaggedError("OutputError")<{
   readonly cause: unknown
 }> {}
 
+/** What failed is {@link Stop} where a line has said it. */
+type NotPrinted = OutputError | Stop
+
+export const logUnlessSaid = (error: NotPrinted): Effect.Effect<void> =>
+  error instanceof Stop ? Effect.void : Effect.logError(error.message)
+
 /** Prints the result of a command on standard output. Messages go through the log (Effect.logInfo …). */
 export class Output extends Context.Tag("zipper/Output")<
   Output,
@@ -106,31 +116,36 @@ export class Output extends Context.Tag("zipper/Output")<
     readonly terminal: Terminal
     readonly colour: boolean
     /** Prints the result as text, also when quiet, but not with `--json`. */
-    readonly print: (text: string) => Effect.Effect<void, OutputError>
+    readonly print: (text: string) => Effect.Effect<void, NotPrinted>
     /** Prints the one JSON document of `--json`. */
-    readonly json: (document: unknown) => Effect.Effect<void, OutputError>
+    readonly json: (document: unknown) => Effect.Effect<void, NotPrinted>
     /** The same in parts, each of whole lines; the last one has to follow, also after an error. */
-    readonly jsonPart: (text: string) => Effect.Effect<void, OutputError>
+    readonly jsonPart: (text: string) => Effect.Effect<void, NotPrinted>
     /** Logs each failure as an error. With `--json` the failures are the document, unless one was printed. */
     readonly report: (cause: Cause.Cause<unknown>) => Effect.Effect<void>
     /** Why the command ends early: with `--json` it is the document, unless one was printed. */
     readonly gaveUp: (why: string) => Effect.Effect<void>
   }
 >() {
-  static readonly layer = (options: OutputOptions, terminal: Terminal = processTerminal()): Layer.Layer<Output> =>
-    Layer.mergeAll(
-      Layer.sync(Output, () => makeOutput(options, terminal)),
-      Logger.replace(Logger.defaultLogger, consoleLogger(options, terminal)),
+  static readonly layer = (options: OutputOptions, terminal: Terminal = processTerminal()): Layer.Layer<Output> => {
+    const lost = { isSaid: false }
+    return Layer.mergeAll(
+      Layer.sync(Output, () => makeOutput(options, terminal, lost)),
+      Logger.replace(Logger.defaultLogger, consoleLogger(options, terminal, lost)),
       Logger.minimumLogLevel(options.debug ? LogLevel.Debug : LogLevel.Info)
     )
+  }
 }
 
-const makeOutput = (options: OutputOptions, terminal: Terminal): typeof Output.Service => {
+const makeOutput = (options: OutputOptions, terminal: Terminal, lost: Lost): typeof Output.Service => {
   let documents = 0
   const write = (text: string) =>
-    Effect.suspend(() => {
+    Effect.suspend((): Effect.Effect<void, NotPrinted> => {
       const cause = terminal.write("stdout", text.endsWith("\n") ? text : `${text}\n`)
-      return cause === undefined ? Effect.void : new OutputError({ message: outputProblem(cause), cause })
+      if (cause === undefined) return Effect.void
+      if (lost.isSaid) return new Stop({ status: ExitStatus.someFailed })
+      lost.isSaid = true
+      return new OutputError({ message: outputProblem(cause), cause })
     })
   const jsonPart = (text: string) =>
     Effect.suspend(() => {
@@ -141,7 +156,7 @@ const makeOutput = (options: OutputOptions, terminal: Terminal): typeof Output.S
   const refuse = ([first, ...others]: ReadonlyArray<string>) =>
     Effect.suspend(() =>
       options.json && documents === 0 && first !== undefined
-        ? Effect.catchAll(json(errorsDocument(first, ...others)), ({ message }) => Effect.logError(message))
+        ? Effect.catchAll(json(errorsDocument(first, ...others)), logUnlessSaid)
         : Effect.void
     )
   return {
@@ -171,10 +186,7 @@ export const documentUnfinished = <A, I>(schema: Schema.Schema<A, I>) =>
   Effect.map(
     Output,
     (output) => (document: NoInfer<A>) =>
-      printDocument(schema, document).pipe(
-        Effect.catchAll(({ message }) => Effect.logError(message)),
-        Effect.provideService(Output, output)
-      )
+      printDocument(schema, document).pipe(Effect.catchAll(logUnlessSaid), Effect.provideService(Output, output))
   )
 
 export const reportCause = (cause: Cause.Cause<unknown>): Effect.Effect<void, never, Output> =>

@@ -178,8 +178,14 @@ const pruneReplica = (retention: Retention, retries: number, needs: ReadonlyArra
         ...(failed.length > 0 ? { failed } : {})
       })
       yield* Effect.forEach(choice.destroy, (snapshot) =>
-        Effect.map(destroy(name, retries, snapshot), (error) =>
-          error === undefined ? destroyed.push(snapshot.name) : failed.push({ snapshot: snapshot.name, error })
+        destroy(name, retries, snapshot).pipe(
+          // zfs, or the host that it runs on, may still end what it began.
+          Effect.onInterrupt(() =>
+            Effect.sync(() => failed.push({ snapshot: snapshot.name, error: "stopped by a signal: it may be gone" }))
+          ),
+          Effect.map((error) =>
+            error === undefined ? destroyed.push(snapshot.name) : failed.push({ snapshot: snapshot.name, error })
+          )
         )
       ).pipe(Effect.ensuring(Effect.sync(() => done.push(result()))))
       return result()

@@ -268,7 +268,7 @@ const extract = Effect.fnUntraced(function* ({ folder }: RestoreOptions, prepare
   const often = Schedule.spaced("200 millis")
   yield* look.pipe(
     Effect.repeat({ schedule: often, until: (syncing) => syncing }),
-    Effect.zipRight(Effect.logDebug(`waiting for the disk: all of ${plan.directory} is written, and is being synced`)),
+    Effect.zipRight(Effect.logDebug(`waiting for the disk: what was written to ${plan.directory} is being synced`)),
     Effect.zipRight(Effect.repeat(look, often)),
     Effect.forkScoped
   )

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { jobLabel } from "../config/ReplicationJob.ts"
 import { type Notification, Notifier } from "../notify/Notifier.ts"
+import { codeOf, isAboutUs } from "../system/Errno.ts"
 import { errorsDocument } from "../text/Document.ts"
 import { dayMillis, utcSeconds } from "../text/Time.ts"
 import {
@@ -126,9 +127,10 @@ export const prepare = Effect.fn("Messages.prepare")(function* (
     Effect.map((found) => found ?? noAlerts),
     (load) => withDeadline(load, undefined),
     Effect.tap((found) => (found === undefined ? Effect.logWarning(notRead) : Effect.void)),
-    // Why the run did not start is most often why these cannot be read.
+    // Where rights are missing, that is why the run did not start.
     Effect.catchAll((error) => {
-      const log = run.outcome === "not_started" ? Effect.logDebug : Effect.logWarning
+      const isSaid = run.outcome === "not_started" && isAboutUs(codeOf(error.cause))
+      const log = isSaid ? Effect.logDebug : Effect.logWarning
       return Effect.as(log(error.message), undefined)
     })
   )

@@ -5,11 +5,13 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import { identity } from "effect/Function"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as Ref from "effect/Ref"
 import type { JobKey } from "../config/ReplicationJob.ts"
 import { noPing, Ping } from "../notify/Ping.ts"
+import { codeOf, isAboutUs } from "../system/Errno.ts"
 import { secondsOf } from "../text/Document.ts"
 import { duration, withoutControls } from "../text/Text.ts"
 import { utcSeconds } from "../text/Time.ts"
@@ -153,33 +155,35 @@ const recordExit = Effect.fnUntraced(function* <A, I, E>(
   if (isInterrupted) {
     yield* Effect.logError(isLocked ? run.stopped() : "stopped by a signal before it had its lock: nothing was done")
   }
-  const held = isInterrupted ? undefined : heldLock(exit)
+  const lockError = isInterrupted ? undefined : lockErrorOf(exit)
+  const held = lockError?.reason === "Held" ? lockError : undefined
   if (held !== undefined) {
     if (isLocked && run.job !== undefined) yield* (yield* JobStates).unmark(run.job, run.run).pipe(orWarnIfPlace)
     yield* noteLockedOut(run, held)
   }
   if (held !== undefined || (!isLocked && isInterrupted)) return undefined
   const end = yield* endOf(run, exit)
-  // Where the lock cannot be used, that is the reason, and what cannot be written beside it says nothing new.
-  const record = isLocked ? recordEnd(run, end, true) : withoutWarnings(recordEnd(run, end, false))
+  // Where this user may not use the lock, the state has the same reason, and nothing new to say.
+  const hasNoRights = !isLocked && isAboutUs(codeOf(lockError?.cause))
+  const record = (hasNoRights ? withoutWarnings : identity)(recordEnd(run, end, isLocked))
   // A disk that hangs must not keep a run that was stopped.
   const recovered = yield* end.outcome === "interrupted" ? withDeadline(record, undefined) : record
   yield* noteUnfinished(run, end)
   return { end, recovered }
 })
 
-const withoutWarnings = Logger.withMinimumLogLevel(LogLevel.Error)
-
 const noteUnfinished = Effect.fnUntraced(function* <A, I>(run: Supervision<A, I>, end: RunEnd<A>) {
   const done = yield* Ref.get(run.done)
   if (end.summary === undefined && done.length > 0) yield* run.onUnfinished?.(end, done) ?? Effect.void
 })
 
-const heldLock = <A, E>(exit: Exit.Exit<A, E>): LockError | undefined => {
+const lockErrorOf = <A, E>(exit: Exit.Exit<A, E>): LockError | undefined => {
   if (Exit.isSuccess(exit)) return undefined
   const error = Cause.squash(exit.cause)
-  return error instanceof LockError && error.reason === "Held" ? error : undefined
+  return error instanceof LockError ? error : undefined
 }
+
+const withoutWarnings = Logger.withMinimumLogLevel(LogLevel.Error)
 
 /** Without this note, a job that never gets the lock would look like one that cron does not start. */
 const noteLockedOut = Effect.fnUntraced(function* <A, I>(

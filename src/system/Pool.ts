@@ -33,8 +33,14 @@ const depth = 2
 /** The space for young objects is most of a thread's memory, and our threads make few: 8 takes 8 MiB more each, and no less time. */
 const resourceLimits = { maxYoungGenerationSizeMb: 2 }
 
+/** Of node: V8 writes an error for a flag that it does not know. */
+const majorsWithFlag = new Set(["20", "22", "24", "26"])
+
 /** The main thread's space would grow to 32 to 128 MiB, by node's version, and save no time. A new thread of V8 undoes this. */
-export const keepYoungSpace = (): void => setFlagsFromString("--semi-space-growth-factor=1")
+export const keepYoungSpace = (): void => {
+  const [major = ""] = process.versions.node.split(".")
+  if (majorsWithFlag.has(major)) setFlagsFromString("--semi-space-growth-factor=1")
+}
 
 /** After a thread could not be started: memory may be free by then. */
 const retryAfterMillis = 60_000

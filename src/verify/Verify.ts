@@ -72,17 +72,19 @@ export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
   const kept = "no archive was changed"
   const list = makeWorkList({ noun: "archive", done: "read", kept: [kept, kept] })
   const done: Array<Verdict> = []
+  let unknown: { readonly unread?: ReadonlyArray<string> } = {}
   const seconds = Effect.map(Clock.currentTimeMillis, (now) => secondsOf(now - started))
   yield* Effect.addFinalizer(
     Effect.fnUntraced(function* (exit: Exit.Exit<unknown, unknown>) {
       if (!Exit.isInterrupted(exit)) return
       yield* Effect.logError(list.stopped())
       const errors = [stoppedBySignal] as const
-      const summary = summarize({ which, folders: done, without: [], seconds: yield* seconds, errors })
+      const summary = summarize({ which, folders: done, without: [], ...unknown, seconds: yield* seconds, errors })
       if (done.length > 0) yield* options.onUnfinished?.(summary) ?? Effect.void
     })
   )
   const { lost, unread, without, ...all } = yield* choose(options)
+  if (unread.length > 0) unknown = { unread }
   const { chosen, due } = yield* dueOf(all.chosen, options)
   list.begin(chosen)
   const show = yield* startProgress(chosen, which)
@@ -94,16 +96,15 @@ export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
       Effect.tap(() => list.end(folder)),
       Effect.annotateLogs("folder", folder)
     )
-  )
+  ).pipe(Effect.ensuring(Effect.forEach(unread, (problem) => Effect.logError(problem), { discard: true })))
   const summary = summarize({
     which,
     folders: verdicts,
     without,
-    ...(unread.length === 0 ? {} : { unread }),
+    ...unknown,
     ...(due === undefined ? {} : countsOf(due)),
     seconds: yield* seconds
   })
-  yield* Effect.forEach(unread, (problem) => Effect.logError(problem), { discard: true })
   yield* Effect.logInfo(totals(summary))
   if (due !== undefined && due.waiting.length > 0) yield* Effect.logInfo(waitingText(due))
   yield* Effect.forEach(knownBad(due), ({ folder }) => Effect.logError(leftOutText(folder, words)), { discard: true })
@@ -193,6 +194,7 @@ const choose = Effect.fnUntraced(function* ({ folders, which }: VerifyOptions) {
   }
   if (chosen.size + lost.size === 0) {
     const message = `no folder in ${archives.target} has an archive before the current one: nothing to verify`
+    yield* note
     return yield* new NothingToVerify({ message })
   }
   return { chosen: [...chosen, ...lost].sort(), lost, unread, without }

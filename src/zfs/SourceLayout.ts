@@ -88,7 +88,10 @@ export const listAround = (commands: Commands, { dataset, mountpoint }: Home) =>
     (datasets) => datasets.some(({ name }) => name === dataset),
     () => {
       const why = `zfs list leaves out ${dataset}, which is mounted at ${RawPath.display(mountpoint)}`
-      return unusable("Other", `cannot list the datasets: ${why}; ${notOpenZfs}`)
+      return unusable(
+        "Other",
+        `cannot list the datasets: ${why}; ${notOpenZfs}, and that this jail or container may see the dataset`
+      )
     }
   )
 

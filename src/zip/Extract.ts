@@ -152,7 +152,7 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
     const size = syncEach ? syncedAtOnce : undefined
     const [closed, open] = Arr.partition(plan.folders.filter(isOurs), ({ mode }) => (mode & 0o700) === 0o700)
     await inParallel(batchesOf(open, size), runner.width, () => false, finishSome)
-    // These may take the right to reach what lies in them, which stands behind them.
+    // A mode here may close a folder to this process: deepest first, after all others.
     for (const some of batchesOf(closed.reverse(), size)) await finishSome(some)
   }
 

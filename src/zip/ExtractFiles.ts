@@ -3,7 +3,7 @@ import { codeOf, explain } from "../system/Errno.ts"
 import { createOnly, syncNow } from "../system/FileCalls.ts"
 import type { WorkerJob } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
-import { type FileId, type KnownFolder, makeOpener, type OpenFolder, split } from "./ExtractFolders.ts"
+import { type FileId, type KnownFolder, makeOpener, type OpenFolder, split, whyNotMade } from "./ExtractFolders.ts"
 import { type EntryHead, sourcePath, type ZipEntry } from "./Headers.ts"
 import { type SliceSource, takeContent, withSlice } from "./ReadSlice.ts"
 import { readRecords } from "./ReadZip.ts"
@@ -109,7 +109,7 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
             if (replace && folder !== undefined) changed.add(folder)
           } catch (cause) {
             if (cause instanceof Stopped) break
-            const error = isOutOfInodes(cause, input.root) ? outOfInodes : explain(cause)
+            const error = whyNotMade(cause, input.root, codeOf(cause instanceof WriteFailure ? cause.cause : cause))
             const kept = replace && !(cause instanceof AlreadyWritten) && isStillFile(open, name)
             failures.push({ path, error, kind: kept ? "kept" : "missing" })
             if (!isHopeless(cause)) continue
@@ -142,20 +142,6 @@ export class AlreadyWritten extends WriteFailure {}
 const hopeless: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EROFS"])
 
 const isHopeless = (cause: unknown): boolean => cause instanceof WriteFailure && hopeless.has(codeOf(cause.cause) ?? "")
-
-/** The system reports a full disk for both. */
-const isOutOfInodes = (cause: unknown, root: RawPath.RawPath): boolean => {
-  if (!(cause instanceof WriteFailure) || codeOf(cause.cause) !== "ENOSPC") return false
-  try {
-    const { bavail, ffree, files } = fs.statfsSync(RawPath.toBuffer(root))
-    return files > 0 && ffree === 0 && bavail > 0
-  } catch {
-    // What the system said stands.
-    return false
-  }
-}
-
-const outOfInodes = "the file system has space left, but no inodes for more files (ENOSPC)"
 
 const isStillFile = (open: () => OpenFolder, name: RawPath.RawPath): boolean => {
   try {

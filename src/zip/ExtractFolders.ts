@@ -1,5 +1,5 @@
 import * as fs from "node:fs"
-import { explain } from "../system/Errno.ts"
+import { codeOf, explain } from "../system/Errno.ts"
 import { syncNow } from "../system/FileCalls.ts"
 import { platform } from "../system/Platform.ts"
 import type { WorkerJob } from "../system/WorkerJob.ts"
@@ -153,7 +153,7 @@ export const makeFolders: WorkerJob<MakeFoldersInput, ReadonlyArray<FileId | { r
           known.set(path, { path, ...id })
           return id
         } catch (cause) {
-          return { error: explain(cause) }
+          return { error: whyNotMade(cause, root) }
         }
       })
     } finally {
@@ -162,9 +162,25 @@ export const makeFolders: WorkerJob<MakeFoldersInput, ReadonlyArray<FileId | { r
   }
 }
 
+/** Why a file or a folder below `root` could not be made: the system reports a full disk where only inodes are missing, too. */
+export const whyNotMade = (cause: unknown, root: RawPath.RawPath, code = codeOf(cause)): string =>
+  code === "ENOSPC" && hasNoInodes(root)
+    ? "the file system has space left, but no inodes for more files (ENOSPC)"
+    : explain(cause)
+
+const hasNoInodes = (root: RawPath.RawPath): boolean => {
+  try {
+    const { bavail, ffree, files } = fs.statfsSync(RawPath.toBuffer(root))
+    return files > 0 && ffree === 0 && bavail > 0
+  } catch {
+    // What the system said stands.
+    return false
+  }
+}
+
 interface FinishFoldersInput {
   readonly root: RawPath.RawPath
-  /** Those that lie deepest first: nothing is put into them any more. */
+  /** In any order, but those whose mode takes the owner's right to enter: deepest first. Nothing is put into them any more. */
   readonly folders: ReadonlyArray<KnownFolder & Pick<Folder, "mode" | "seconds">>
   readonly sync: boolean
 }

@@ -108,7 +108,7 @@ const makeView = (
   return { bytes, load, pieces, inflated }
 }
 
-/** Bytes that are inflated in one call, which makes a stream each time: for small entries that takes as long as the work. */
+/** At most so much content is inflated in one call. A call has a fixed cost, which for a small entry equals that of its data. */
 const aheadSize = 128 << 10
 const gzipHeader = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff])
 const members = Buffer.allocUnsafeSlow(aheadSize)
@@ -143,7 +143,7 @@ const makeAhead = () => {
     contents.clear()
     if (output !== undefined) release(output, output.length + 64)
     output = undefined
-    if (found.length < 2) return undefined
+    if (found.length < 2 || total === 0) return undefined
     try {
       output = gunzipSync(members.subarray(0, used), { maxOutputLength: total, chunkSize: total + 64 })
     } catch {

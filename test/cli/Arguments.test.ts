@@ -11,16 +11,16 @@ const known = {
 const read = (...args: ReadonlyArray<string>) => optionsFirst(args, known, "push")
 
 describe("the command of a command line", () => {
-  it("is run where an option is first; help and version count wherever they stand before the names", () => {
+  it("is run where an option is first, and help is that of the command", () => {
     const cases: ReadonlyArray<readonly [string, string]> = [
       ["-c x --dry-run", "run -c x --dry-run"],
       ["--help run", "run --help"],
-      ["run -c x --dry-run -h", "run --help"],
-      ["-c x --odd --help", "run --help"],
-      ["config init x --help", "config init --help"],
-      ["config -q -h", "config --help"],
+      ["run -h", "run --help"],
+      ["-h -c x", "run -c x --help"],
+      ["--help config init", "config init --help"],
+      ["config -h", "config --help"],
       ["-h --help", "--help"],
-      ["run -q --version", "--version"],
+      ["--version x", "--version"],
       ["ls -- --help", "ls -- --help"],
       ["--completions=bash", "--completions bash"]
     ]
@@ -57,6 +57,21 @@ describe("arguments of a command that takes names", () => {
     assert.isTrue(Either.isLeft(read("--host", "--", "a")))
     assert.isTrue(Either.isLeft(read("--host", "-q")))
     assert.isTrue(Either.isRight(read("--host", "-rf")))
+  })
+
+  it("are help or version wherever these stand before the names, but as a value", () => {
+    for (const args of [
+      ["--host", "h", "--help"],
+      ["--odd", "-h", "a"],
+      ["--host", "--help"]
+    ])
+      assert.deepStrictEqual(read(...args), Either.right(["--help"]), args.join(" "))
+    assert.deepStrictEqual(read("-q", "--version"), Either.right(["--version"]))
+    assert.deepStrictEqual(
+      read("--host", "-h", "--exclude=--help"),
+      Either.right(["--exclude", "--help", "--host", "-h"])
+    )
+    assert.deepStrictEqual(read("--", "-h"), Either.right(["--", "-h"]))
   })
 
   it("are refused at an unknown option, by the command's own table", () => {

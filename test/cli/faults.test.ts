@@ -89,27 +89,30 @@ describe("when there is no room for what several threads write", () => {
 })
 
 describe.skipIf(!existsSync("/dev/full"))("when standard output takes nothing", () => {
+  const intoFull = (...args: ReadonlyArray<string>) =>
+    spawnSync("sh", ["-c", '"$@" > /dev/full', "sh", process.execPath, zipper, ...args], { encoding: "utf8" })
+
   it.each([[["--version"]], [["--completions", "bash"]], [["run", "--help"]], [["schema", "status"]]])(
     "%s fails with one line",
     (args) => {
-      const { status, stderr } = spawnSync("sh", ["-c", '"$@" > /dev/full', "sh", process.execPath, zipper, ...args], {
-        encoding: "utf8"
-      })
+      const { status, stderr } = intoFull(...args)
       assert.strictEqual(status, 1)
       assert.match(stderr, /^.*cannot write to standard output: no space left on the device \(ENOSPC\)\n$/)
     }
   )
 
-  it("a run says it once and goes on", async () => {
+  it("a run says it once and goes on; a listing that is not there is a failure", () => {
     const place = makePlace()
     try {
       place.put("ABCD/a.txt", "one")
-      const args = ["run", "--config", place.config]
-      const { status, stderr } = spawnSync("sh", ["-c", '"$@" > /dev/full', "sh", process.execPath, zipper, ...args], {
-        encoding: "utf8"
-      })
-      assert.strictEqual(status, 0)
-      assert.strictEqual(stderr.match(/cannot write to standard output/g)?.length, 1, stderr)
+      const said = (wanted: number, command: string, ...args: ReadonlyArray<string>) => {
+        const { status, stderr } = intoFull(command, "--config", place.config, ...args)
+        assert.strictEqual(status, wanted, command)
+        assert.strictEqual(stderr.match(/cannot write to standard output/g)?.length, 1, stderr)
+      }
+      said(0, "run")
+      said(1, "restore", "ABCD", "--to", join(place.root, "back"), "--dry-run")
+      said(1, "check")
     } finally {
       place.remove()
     }

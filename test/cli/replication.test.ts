@@ -4,7 +4,7 @@ import { createServer } from "node:net"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import { lockfileOf } from "../../src/cli/layers.ts"
-import { makePlace, type Place, picture, run } from "../support/program/built.ts"
+import { makePlace, type Place, picture, run, start } from "../support/program/built.ts"
 import { mqtt5Broker, type Received } from "../support/servers/mqttBroker.ts"
 
 let place: Place
@@ -312,7 +312,8 @@ describe("suspend", () => {
     await once(server, "listening")
     const address = server.address()
     const port = typeof address === "object" ? address?.port : undefined
-    const { status, stderr } = await run(["suspend"], { env: { MQTT_HOST: "127.0.0.1", MQTT_PORT: String(port) } })
+    const env = { MQTT_HOST: "127.0.0.1", MQTT_PORT: String(port) }
+    const { status, stderr } = await start(["suspend"], { env }).ended
     server.close()
     assert.deepStrictEqual(
       { status, stderr, topics: received.topics },

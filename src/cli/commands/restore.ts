@@ -12,7 +12,7 @@ import { archiveFlags, archivesToRead, parseFolders, unknownAsUsage } from "../a
 import { makeCommand } from "../command.ts"
 import { stopUnless } from "../exit.ts"
 import * as options from "../options.ts"
-import { Output, printDocument } from "../output.ts"
+import { logUnlessSaid, Output, printDocument } from "../output.ts"
 
 const folders = Args.text({ name: "ABCD" }).pipe(
   Args.repeated,
@@ -74,19 +74,22 @@ export const restore = makeCommand(
     }
     const print = (summaries: ReadonlyArray<RestoreSummary>) =>
       Effect.provideService(printDocument(RestoreDocuments, restoreDocument(request, summaries)), Output, output)
-    const orLogged = Effect.catchAll(({ message }: { readonly message: string }) => Effect.logError(message))
     const { json, quiet } = output.options
+    let isListed = true
     const onPlanned = (files: ReadonlyArray<PlannedFile>) =>
-      orLogged(output.print(withoutControls(files.map(plannedText).join("\n"))))
+      Effect.catchAll(output.print(withoutControls(files.map(plannedText).join("\n"))), (error) => {
+        isListed = false
+        return logUnlessSaid(error)
+      })
     const summaries = yield* Restore.restore(request, {
       // A signal leaves a document too.
-      onStopped: (stopped) => orLogged(print(stopped)),
+      onStopped: (stopped) => Effect.catchAll(print(stopped), logUnlessSaid),
       onPlanned: quiet || json ? undefined : onPlanned
     }).pipe(
       unknownAsUsage("restore"),
       Effect.provide(Layer.provideMerge(dryRun ? Extractor.layerDryRun : Extractor.layer, layer))
     )
     yield* print(summaries)
-    yield* stopUnless(resultOf(summaries) === "restored")
+    yield* stopUnless(isListed && resultOf(summaries) === "restored")
   }
 )

@@ -84,26 +84,37 @@ const begin = (uid: number | undefined): Resident => {
     status = Number(given)
     look()
   })
+  const leave = () => {
+    if (residents.get(uid) === resident) residents.delete(uid)
+  }
+  child.on("disconnect", leave)
   // As a process of the built file would end here.
   child.on("close", (code) => {
-    residents.delete(uid)
+    leave()
     end({ status: code, ...text })
   })
   let last: Promise<unknown> = Promise.resolve()
   const ask: Resident = (asked) =>
     new Promise((resolve) => {
+      if (!child.connected) return resolve(runResident(asked, uid))
+      // Before the test's own time is over, and those after it wait.
+      const late = setTimeout(() => child.kill("SIGKILL"), 50_000)
       commands += 1
       mark = `\0end of ${commands}\0`
       text = { stdout: "", stderr: "" }
       status = undefined
-      done = resolve
+      done = (ended) => {
+        clearTimeout(late)
+        resolve(ended)
+      }
       child.send(JSON.stringify({ ...asked, mark }))
     })
-  return (asked) => {
+  const resident: Resident = (asked) => {
     const ended = last.then(() => ask(asked))
     last = ended
     return ended
   }
+  return resident
 }
 
 /** Runs a command in the resident program of this user, after those that it was given before. */

@@ -1,4 +1,4 @@
-import { setPriority } from "node:os"
+import { getPriority, setPriority } from "node:os"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import * as NodeTerminal from "@effect/platform-node/NodeTerminal"
@@ -14,7 +14,7 @@ import type { Asked } from "./resident.ts"
 
 const platform = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, NodeTerminal.layer)
 
-const begun = { cwd: process.cwd(), umask: process.umask() }
+const begun = { cwd: process.cwd(), umask: process.umask(), priority: getPriority() }
 
 process.on("disconnect", () => process.exit())
 
@@ -22,12 +22,24 @@ process.on("message", async (message) => {
   const { argv, cwd, env, mark }: Asked = JSON.parse(String(message))
   process.chdir(cwd ?? begun.cwd)
   process.umask(begun.umask)
-  setPriority(0)
   for (const name of Object.keys(process.env)) delete process.env[name]
   Object.assign(process.env, env)
   process.argv = [process.execPath, ...argv]
   const status = exitStatusOf(await Effect.runPromiseExit(Effect.provide(zipper(process.argv), platform)))
   const terminal = processTerminal()
   for (const stream of ["stdout", "stderr"] as const) terminal.write(stream, mark)
-  process.send?.(String(status))
+  process.send?.(String(status), () => {
+    // A command may have made the process nice: without root's rights there is no way back.
+    if (!isAsBefore()) process.disconnect()
+  })
 })
+
+const isAsBefore = (): boolean => {
+  if (getPriority() === begun.priority) return true
+  try {
+    setPriority(begun.priority)
+    return true
+  } catch {
+    return false
+  }
+}
