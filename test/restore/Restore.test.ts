@@ -322,7 +322,7 @@ describe("restore", () => {
       unsynced = "it was stopped"
       yield* TestClock.adjust("1 seconds")
       assert.strictEqual(labels.at(-1), "ABCD: waiting for the disk")
-      assert.deepStrictEqual(log.lines, ["Debug: waiting for the disk: all of /back is written, and is being synced"])
+      assert.deepStrictEqual(log.lines, ["Debug: waiting for the disk: what was written to /back is being synced"])
       yield* Fiber.interrupt(fiber)
     })
   )

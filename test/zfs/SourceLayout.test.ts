@@ -52,7 +52,7 @@ describe("SourceLayout", () => {
       assert.lengthOf(yield* listed("tank/data\ton\t-\t/mnt/tank/data\n"), 1)
       assert.strictEqual(
         (yield* Effect.flip(listed(""))).message,
-        "cannot list the datasets: zfs list leaves out tank/data, which is mounted at /mnt/tank/data; see that the first zfs in PATH is OpenZFS's own"
+        "cannot list the datasets: zfs list leaves out tank/data, which is mounted at /mnt/tank/data; see that the first zfs in PATH is OpenZFS's own, and that this jail or container may see the dataset"
       )
     })
   )
