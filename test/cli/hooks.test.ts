@@ -49,8 +49,10 @@ const hanging = (name: string, stubborn = true) =>
 const pidsOf = (name: string) => ["pid", "child"].map((what) => Number(content(`${name}.${what}`)))
 const started = (name: string) =>
   Effect.runPromise(waitFor(() => existsSync(at(`${name}.pid`)) && content(`${name}.pid`) !== ""))
-const assertGone = (name: string) => {
-  for (const pid of pidsOf(name)) assert.isFalse(isAlive(pid), `${name} ${pid}`)
+/** The kernel takes a moment for a process that was killed. */
+const assertGone = async (name: string) => {
+  const gone = waitFor(() => pidsOf(name).every((pid) => !isAlive(pid)))
+  assert.isTrue((await Effect.runPromise(Effect.timeoutOption(gone, "5 seconds")))._tag === "Some", name)
 }
 
 const log = () => content("zipper.log")
@@ -204,11 +206,11 @@ describe("a hook that hangs", () => {
       [status, stderr],
       [3, `error: hook before: ${at("before")}: was ended after 1 second without a result (hook_timeout_seconds)\n`]
     )
-    assertGone("before")
+    await assertGone("before")
     assert.include(log(), "hook before: starting")
     place.configure({ hooks: { after: hanging("after", false) }, hook_timeout_seconds: 1 })
     assert.strictEqual((await job("--quiet")).status, 1)
-    assertGone("after")
+    await assertGone("after")
     assert.include(files("ABCD"), "ABCD.zip")
   }, 60_000)
 
@@ -218,7 +220,7 @@ describe("a hook that hangs", () => {
     await started(name)
     child.kill("SIGTERM")
     const end = await ended
-    assertGone(name)
+    await assertGone(name)
     return end
   }
 
