@@ -5,7 +5,11 @@ import { closest, distance } from "fastest-levenshtein"
 import { quoted } from "../text/Text.ts"
 
 /** What asks for a text of the program itself, wherever it stands among the options; by what is typed, what the library takes. */
-const builtIn: Readonly<Record<string, string>> = { "--help": "--help", "-h": "--help", "--version": "--version" }
+const builtIn = new Map([
+  ["--help", "--help"],
+  ["-h", "--help"],
+  ["--version", "--version"]
+])
 
 /**
  * `zipper --config F …` is `run`, as in the crontabs of the script that zipper replaces; `--help run` is `run --help`, which
@@ -14,13 +18,12 @@ const builtIn: Readonly<Record<string, string>> = { "--help": "--help", "-h": "-
 export const withDefaultCommand = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
   const [first = "", ...rest] = args
   if (first.startsWith("--completions")) return [...first.split("="), ...rest]
-  const asked = builtIn[first]
-  if (asked === "--help" && rest.some((word) => builtIn[word] === undefined))
-    return [...withDefaultCommand(rest), asked]
+  const asked = builtIn.get(first)
+  if (asked === "--help" && rest.some((word) => !builtIn.has(word))) return [...withDefaultCommand(rest), asked]
   if (asked !== undefined) return [asked]
   const whole = first.startsWith("-") ? ["run", ...args] : args
   const length = commandLength(whole)
-  const next = builtIn[whole[length] ?? ""]
+  const next = builtIn.get(whole[length] ?? "")
   return next === undefined ? whole : [...whole.slice(0, length), next]
 }
 
@@ -83,7 +86,7 @@ export const optionsFirst = (
   const isKnown = (word: string) => [flags, once, several].some((some) => some.has(word))
   for (let word = words.shift(); word !== undefined; word = words.shift()) {
     const [name = word, ...joined] = word.startsWith("--") ? word.split("=") : [word]
-    const asked = builtIn[word]
+    const asked = builtIn.get(word)
     if (asked !== undefined) return Either.right([asked])
     if (word === "--") {
       names.push(...words.splice(0))

@@ -22,6 +22,8 @@ describe("the command of a command line", () => {
       ["-h --help", "--help"],
       ["--version x", "--version"],
       ["ls -- --help", "ls -- --help"],
+      ["constructor", "constructor"],
+      ["ls constructor", "ls constructor"],
       ["--completions=bash", "--completions bash"]
     ]
     for (const [typed, read] of cases) assert.strictEqual(withDefaultCommand(typed.split(" ")).join(" "), read, typed)
@@ -93,6 +95,10 @@ describe("arguments of a command that takes names", () => {
     )
     assert.deepStrictEqual(read("-q", "--", "true"), Either.right(["-q", "--", "true"]))
     assert.deepStrictEqual(read("--host", "true", "a"), Either.right(["--host", "true", "--", "a"]))
+  })
+
+  it("are names also where an object of JavaScript has a member that is called so", () => {
+    assert.deepStrictEqual(read("constructor", "toString"), Either.right(["--", "constructor", "toString"]))
   })
 
   it("lose no word, and never gain one", () => {
