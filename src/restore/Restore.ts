@@ -2,6 +2,7 @@ import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import { sumAll } from "effect/Number"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
@@ -11,8 +12,9 @@ import * as Metadata from "../store/Metadata.ts"
 import { isSameArchive, namesOf, type PublishedArchive, PublishedArchives } from "../store/PublishedArchive.ts"
 import { Progress } from "../system/Progress.ts"
 import { bytes, count, duration } from "../text/Text.ts"
-import { type Examined, examineArchive } from "../verify/VerifyArchive.ts"
+import { type Examined, examineArchive, isUnchanged } from "../verify/VerifyArchive.ts"
 import { Extractor, type PreparedRestore } from "../zip/Archiver.ts"
+import type { ExtractRequest } from "../zip/ExtractTarget.ts"
 import {
   failureLines,
   leftoverText,
@@ -172,7 +174,9 @@ const checkAndPrepare = (options: RestoreOptions) =>
   Effect.gen(function* () {
     const archives = yield* PublishedArchives
     const set = yield* openArchive({ ...options, command: (which) => restoreCommand(options, which) })
-    const examined = yield* examineWithProgress(set)
+    const unchanged = yield* prepareUnchanged(options, set)
+    if (unchanged !== undefined) return { problems: [], prepared: unchanged }
+    const examined = yield* withProgress(set, (onRead) => examineArchive(set, "checksums", onRead))
     const { findings, foreign } = examined
     const { file } = set
     // What lies beside an archive may be damaged and the archive good: such damage must not prevent a restore.
@@ -191,25 +195,47 @@ const checkAndPrepare = (options: RestoreOptions) =>
     yield* Effect.forEach(beside, (finding) =>
       Effect.logWarning(`${describeFinding(finding)}; the archive itself is good and is restored`)
     )
-    const prepared = yield* (yield* Extractor).prepare({
-      zip: set.zip,
-      file,
-      ...totalsOf(beside.length > 0 ? undefined : set.metadata, examined),
-      to: options.to,
-      ...(options.below ? { name: options.folder } : {}),
-      only: options.only,
-      overwrite: options.overwrite,
-      sync: options.sync,
-      keepOut: [archives.live]
-    })
-    return { problems: [], prepared }
+    const totals = totalsOf(beside.length > 0 ? undefined : set.metadata, examined)
+    return { problems: [], prepared: yield* prepare(options, { zip: set.zip, file, ...totals }) }
   }).pipe(Effect.retry({ times: timesAgain, while: (error) => "reason" in error && error.reason === "Changed" }))
 
-const examineWithProgress = Effect.fnUntraced(function* (set: PublishedArchive) {
-  const show = yield* (yield* Progress).start(`checking ${set.folder}`)
-  const total = set.file?.size
-  return yield* examineArchive(set, "checksums", (done) => show({ done, total }))
-}, Effect.scoped)
+/**
+ * The digests of an archive that is what was published say all about it that an examination could find. Its plan is made at the same
+ * time. Undefined where they do not, or the plan finds something: then the archive is examined.
+ */
+const prepareUnchanged = Effect.fnUntraced(function* (options: RestoreOptions, set: PublishedArchive) {
+  const { file, zip } = set
+  const metadata = Metadata.parse(set.metadata)
+  if (file === undefined || metadata === undefined) return undefined
+  const archive = { zip, file, files: metadata.total_files, bytes: metadata.total_bytes }
+  const unchanged = withProgress(set, (onRead) => isUnchanged(set, onRead)).pipe(
+    Effect.catchTag("HashError", () => Effect.succeed(false))
+  )
+  const [isSure, prepared] = yield* Effect.all([unchanged, Effect.either(prepare(options, archive))], {
+    concurrency: "unbounded"
+  })
+  if (!isSure || (Either.isLeft(prepared) && prepared.left._tag === "ArchiveError")) return undefined
+  return yield* prepared
+})
+
+const prepare = ({ below, folder, only, overwrite, sync, to }: RestoreOptions, archive: ArchiveToRestore) =>
+  Effect.gen(function* () {
+    const { live } = yield* PublishedArchives
+    const name = below ? { name: folder } : {}
+    return yield* (yield* Extractor).prepare({ ...archive, to, ...name, only, overwrite, sync, keepOut: [live] })
+  })
+
+type ArchiveToRestore = Pick<ExtractRequest, "zip" | "file" | "files" | "bytes">
+
+const withProgress = <A, E, R>(
+  set: PublishedArchive,
+  check: (onRead: (done: number) => void) => Effect.Effect<A, E, R>
+) =>
+  Effect.gen(function* () {
+    const show = yield* (yield* Progress).start(`checking ${set.folder}`)
+    const total = set.file?.size
+    return yield* check((done) => show({ done, total }))
+  }).pipe(Effect.scoped)
 
 /** What the metadata promises; without any to go by, what was found counts. */
 const totalsOf = (text: string | undefined, { bytes, files }: Examined) => {

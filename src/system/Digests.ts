@@ -13,6 +13,8 @@ interface HashInput {
   readonly path: string
   readonly algorithms: ReadonlyArray<Algorithm>
   readonly inPieces?: boolean
+  /** Memory of {@link makeGrowth} that gets how many bytes are hashed. */
+  readonly growth?: SharedArrayBuffer | undefined
 }
 
 export interface HashOutput {
@@ -29,7 +31,8 @@ interface FollowInput extends HashInput {
 export const hash: WorkerJob<HashInput, HashOutput> = {
   name: "hash",
   kind: "long",
-  work: async ({ algorithms, inPieces, path }, files, signal) => {
+  work: async ({ algorithms, growth, inPieces, path }, files, signal) => {
+    const cell = growth === undefined ? undefined : new BigInt64Array(growth)
     const { file, stats } = await openRegular(path)
     try {
       const { end, update } = digestsBy(algorithms, inPieces)
@@ -40,6 +43,7 @@ export const hash: WorkerJob<HashInput, HashOutput> = {
         if (bytesRead === 0) return end()
         update(buffer.subarray(0, bytesRead))
         position += bytesRead
+        if (cell !== undefined) Atomics.store(cell, 1, BigInt(position))
       }
     } finally {
       await closeRead(file)

@@ -45,8 +45,11 @@ export class Hasher extends Context.Tag("zipper/Hasher")<
     readonly hash: (path: string) => Effect.Effect<Checksums, HashError>
     /** The same with the CRC-32 of each piece, by which a piece that is read later can be compared. */
     readonly hashInPieces: (path: string) => Effect.Effect<HashedInPieces, HashError>
-    /** Hashes a file that is about to be written, while it grows where there are threads. Ends all reading with the scope. */
-    readonly follow: (path: string) => Effect.Effect<Following, never, Scope.Scope>
+    /**
+     * Hashes a file that is about to be written, while it grows where there are threads; or one that is there with all of its
+     * `complete` bytes, at once, beside other work. Ends all reading with the scope.
+     */
+    readonly follow: (path: string, complete?: number) => Effect.Effect<Following, never, Scope.Scope>
   }
 >() {
   static readonly layer: Layer.Layer<Hasher> = Layer.effect(
@@ -60,9 +63,9 @@ export class Hasher extends Context.Tag("zipper/Hasher")<
         hashInPieces: Effect.fn("Hasher.hashInPieces")((path: string) =>
           abortable((signal) => digestFile(path, signal, runner, true), isHashError)
         ),
-        follow: Effect.fn("Hasher.follow")((path: string) =>
+        follow: Effect.fn("Hasher.follow")((path: string, complete?: number) =>
           Effect.acquireRelease(
-            Effect.sync(() => follower(path)),
+            Effect.sync(() => follower(path, complete)),
             ({ abandon }) => Effect.promise(abandon)
           ).pipe(
             Effect.map(({ advance, finish, hashed }) => ({
@@ -152,11 +155,10 @@ const worthSending = 4 * 1024 * 1024
 const makeFollowers = (runner: Runner, here: Runner) => {
   let busy = runner.followers === 0
 
-  return (path: string) => {
+  return (path: string, complete?: number) => {
     const growth = makeGrowth()
     const controller = new AbortController()
     let final = 0
-    let results: Promise<Results> | undefined
 
     const begin = async (): Promise<Results> => {
       busy = true
@@ -167,10 +169,19 @@ const makeFollowers = (runner: Runner, here: Runner) => {
       return ended
     }
 
-    const hashComplete = async (size: number, signal: AbortSignal, on: Runner): Promise<Checksums> => {
-      const { bytes, checksums } = await digestFile(path, signal, on, false)
-      return bytes === size ? checksums : unreadable(path, signal, otherSize(bytes, size))
-    }
+    const hashBeside = (): Promise<Results> =>
+      settleBoth(runner.width, (algorithms) => {
+        const memory = algorithms.includes("md5") ? growth.memory : undefined
+        return runner.run(hash, { path, algorithms, growth: memory }, controller.signal)
+      })
+
+    let results = complete === undefined || complete < worthSending ? undefined : hashBeside()
+
+    const ofSize = (size: number, { bytes, checksums }: Digested, signal: AbortSignal): Checksums =>
+      bytes === size ? checksums : unreadable(path, signal, otherSize(bytes, size))
+
+    const hashComplete = async (size: number, signal: AbortSignal, on: Runner): Promise<Checksums> =>
+      ofSize(size, await digestFile(path, signal, on, false), signal)
 
     return {
       advance: (bytes: number): void => {
@@ -189,7 +200,7 @@ const makeFollowers = (runner: Runner, here: Runner) => {
         signal.removeEventListener("abort", stop)
         // The thread is gone, not the file: hashing it again costs only time.
         if (!signal.aborted && ended.some(isOfThread)) return hashComplete(size, signal, runner)
-        return checksumsOf(path, signal, ended).checksums
+        return ofSize(size, checksumsOf(path, signal, ended), signal)
       },
       abandon: async (): Promise<void> => {
         controller.abort()

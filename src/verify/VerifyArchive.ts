@@ -37,10 +37,8 @@ export const examineArchive = Effect.fn("CheckSet")(function* (
   depth: Depth,
   onRead: (bytes: number) => void = () => {}
 ) {
-  const names = namesOf(set.folder, set.which)
-  const text = set.metadata === undefined ? undefined : readMetadata(names.metadata, set.metadata)
-  const metadata = text?.metadata
-  const subject: Subject = { set, names, metadata, state: set.which === "current" ? set.state : undefined }
+  const subject = subjectOf(set)
+  const { metadata, names, text } = subject
   const found: Array<ArchiveFinding> = [...set.obstacles, ...missing(subject), ...(text?.findings ?? [])]
   if (set.file === undefined) {
     return { findings: found, flawed: false, foreign: false, files: 0, bytes: 0 } satisfies Examined
@@ -74,6 +72,28 @@ export const examineArchive = Effect.fn("CheckSet")(function* (
   return { findings: found, flawed, foreign: false, files, bytes } satisfies Examined
 })
 
+/**
+ * Whether every file of an archive is bit by bit what was published, by all that says so, each of which has to be there. False
+ * says nothing: then {@link examineArchive} finds what is wrong. `onRead` as there.
+ */
+export const isUnchanged = Effect.fn("IsUnchanged")(function* (
+  set: PublishedArchive,
+  onRead: (bytes: number) => void = () => {}
+) {
+  const subject = subjectOf(set)
+  const { metadata, text } = subject
+  const { file } = set
+  const known = set.which === "current" ? set.state?.metadata_sha256 : set.state?.prev_metadata_sha256
+  const found = [...set.obstacles, ...missing(subject), ...(text?.findings ?? [])]
+  if (file === undefined || metadata === undefined || known === undefined || found.length > 0) return false
+  const following = yield* (yield* Hasher).follow(set.zip, file.size)
+  const report = Effect.sync(() => onRead(following.hashed() ?? 0))
+  yield* report.pipe(Effect.delay("200 millis"), Effect.forever, Effect.forkScoped)
+  const checksums = yield* following.finish(file.size)
+  const wrong = [checkDigests(subject, checksums), checkFigures(subject, undefined), checkPublished(subject, [])]
+  return wrong.flat().length === 0
+}, Effect.scoped)
+
 /** An archive with what is known of it; `state`: only where it describes this archive. */
 interface Subject {
   readonly set: PublishedArchive
@@ -82,13 +102,23 @@ interface Subject {
   readonly state: FolderState | undefined
 }
 
+const subjectOf = (set: PublishedArchive) => {
+  const names = namesOf(set.folder, set.which)
+  const text = set.metadata === undefined ? undefined : readMetadata(names.metadata, set.metadata)
+  const state = set.which === "current" ? set.state : undefined
+  return { set, names, text, metadata: text?.metadata, state }
+}
+
 type Findings = ReadonlyArray<ArchiveFinding>
 
 type ZipDigests =
   | { readonly _tag: "Read"; readonly value: Checksums }
   | { readonly _tag: "Unreadable"; readonly problem: string }
 
-// The digests follow the audit through the file, on a thread of their own: it comes off the disk once.
+/** A file of up to so many bytes stays in the system's memory between two readings: they need not follow each other. */
+const staysInMemory = 256 * 1024 * 1024
+
+// The digests of a large file follow the audit through it, on a thread of their own: it comes off the disk once.
 const readZip = (
   set: PublishedArchive,
   size: number,
@@ -102,7 +132,7 @@ const readZip = (
 > =>
   Effect.gen(function* () {
     let reached = 0
-    const following = yield* (yield* Hasher).follow(set.zip)
+    const following = yield* (yield* Hasher).follow(set.zip, size > staysInMemory ? undefined : size)
     // Each byte is read twice, and the slower of the two says when it is done.
     const report = () => onRead(Math.min(reached, Math.floor((reached + (following.hashed() ?? reached)) / 2)))
     yield* Effect.sync(report).pipe(Effect.delay("200 millis"), Effect.forever, Effect.forkScoped)
