@@ -1,7 +1,9 @@
 import { randomBytes } from "node:crypto"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Manifest } from "../source/Manifest.ts"
@@ -143,10 +145,13 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
             const wholeSync = request.sync ? yield* openWholeSync(plan) : undefined
             const syncEach = request.sync && wholeSync === undefined
             const extraction = { request, zip, plan, runner, tally, temporary, syncEach }
-            yield* abortable((signal) => extractZip(extraction, signal), isExtractError)
-            if (wholeSync !== undefined) {
+            const writes = abortable((signal) => extractZip(extraction, signal), isExtractError)
+            if (wholeSync === undefined) yield* writes
+            else {
+              const half = () => tally.written() >= plan.plan.bytes / 2
+              const early = yield* syncedAhead(writes, half, wholeSync)
               tally.rest.unsynced = "it was stopped"
-              tally.rest.unsynced = yield* wholeSync
+              tally.rest.unsynced = (yield* wholeSync) ?? early
             }
             return tally.restored()
           }).pipe(Effect.scoped, Effect.provide(context)),
@@ -172,6 +177,28 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
     }))
   )
 }
+
+/** Syncs once while `work` goes on, when `half` of it is done: the disk waits less for it, and we for the disk. */
+const syncedAhead = <A, E>(work: Effect.Effect<A, E>, half: () => boolean, sync: Effect.Effect<string | undefined>) =>
+  Effect.gen(function* () {
+    let ended = false
+    const wait = Effect.repeat(
+      Effect.sync(() => ended || half()),
+      {
+        schedule: Schedule.spaced("50 millis"),
+        until: (enough) => enough
+      }
+    )
+    const early = yield* Effect.fork(
+      Effect.zipRight(
+        wait,
+        Effect.suspend(() => (ended ? Effect.succeed(undefined) : sync))
+      )
+    )
+    yield* work
+    ended = true
+    return yield* Fiber.join(early)
+  })
 
 export const dryRunOf = (plan: RestorePlan): PreparedRestore => ({
   plan,
