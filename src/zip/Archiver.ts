@@ -1,9 +1,7 @@
 import { randomBytes } from "node:crypto"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Manifest } from "../source/Manifest.ts"
@@ -14,7 +12,7 @@ import * as RawPath from "../text/RawPath.ts"
 import { type Compression, isSameFile, sameCompression } from "./ArchiveIndex.ts"
 import { extractZip, makeTally, plannedFiles } from "./Extract.ts"
 import { planExtraction } from "./ExtractSurvey.ts"
-import { openWholeSync } from "./ExtractSync.ts"
+import { openWholeSync, syncedAhead } from "./ExtractSync.ts"
 import { type ExtractRequest, temporaryName } from "./ExtractTarget.ts"
 import type { ZipEntry } from "./Headers.ts"
 import { openZip, readEntries } from "./ReadZip.ts"
@@ -177,28 +175,6 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
     }))
   )
 }
-
-/** Syncs once while `work` goes on, when `half` of it is done: the disk waits less for it, and we for the disk. */
-const syncedAhead = <A, E>(work: Effect.Effect<A, E>, half: () => boolean, sync: Effect.Effect<string | undefined>) =>
-  Effect.gen(function* () {
-    let ended = false
-    const wait = Effect.repeat(
-      Effect.sync(() => ended || half()),
-      {
-        schedule: Schedule.spaced("50 millis"),
-        until: (enough) => enough
-      }
-    )
-    const early = yield* Effect.fork(
-      Effect.zipRight(
-        wait,
-        Effect.suspend(() => (ended ? Effect.succeed(undefined) : sync))
-      )
-    )
-    yield* work
-    ended = true
-    return yield* Fiber.join(early)
-  })
 
 export const dryRunOf = (plan: RestorePlan): PreparedRestore => ({
   plan,

@@ -1,6 +1,8 @@
 import * as fs from "node:fs/promises"
 import { release } from "node:os"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Schedule from "effect/Schedule"
 import { explain } from "../system/Errno.ts"
 import { closeRead, syncOpen } from "../system/FileCalls.ts"
 import { platform } from "../system/Platform.ts"
@@ -41,6 +43,27 @@ export const openWholeSync = Effect.fnUntraced(function* ({ folders, target }: E
     Effect.catchAll(({ message }) => Effect.succeed(message)),
     Effect.flatMap((failure) => (failure === undefined ? syncFolders(files) : Effect.succeed(failure)))
   )
+})
+
+/**
+ * Runs `work`, and syncs once meanwhile, when `half` of it is done, if it has not ended by then: the disk waits less for it, and it
+ * for the disk. Gives what could not be synced, which the kernel may say once alone.
+ */
+export const syncedAhead = Effect.fnUntraced(function* <A, E>(
+  work: Effect.Effect<A, E>,
+  half: () => boolean,
+  sync: Effect.Effect<string | undefined>
+) {
+  let ended = false
+  const often = Schedule.spaced("50 millis")
+  const early = Effect.sync(() => ended || half()).pipe(
+    Effect.repeat({ schedule: often, until: (enough) => enough }),
+    Effect.flatMap(() => (ended ? Effect.succeed(undefined) : sync))
+  )
+  const syncing = yield* Effect.forkScoped(early)
+  yield* work
+  ended = true
+  return yield* Fiber.join(syncing)
 })
 
 const program = "sync"

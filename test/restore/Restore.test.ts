@@ -15,9 +15,9 @@ import type { TrackedFolder } from "../../src/runs/JobState.ts"
 import type { FolderName } from "../../src/source/FolderName.ts"
 import type { PublishedArchive, Which } from "../../src/store/PublishedArchive.ts"
 import { Progress } from "../../src/system/Progress.ts"
-import { Extractor } from "../../src/zip/Archiver.ts"
+import { ArchiveReader, Extractor } from "../../src/zip/Archiver.ts"
 import { nothingRestored, type RestorePlan } from "../../src/zip/RestorePlan.ts"
-import { ExtractError } from "../../src/zip/ZipError.ts"
+import { ArchiveError, ExtractError } from "../../src/zip/ZipError.ts"
 import { memoryArchiveReader } from "../doubles/ArchiveReader.ts"
 import { type ExtractorMemory, memoryExtractor } from "../doubles/Extractor.ts"
 import { memoryHasher } from "../doubles/Hasher.ts"
@@ -241,6 +241,22 @@ describe("restore", () => {
       ])
       assert.include(done.lines.at(-1), "Info: restored 2 files, 30 B to /back, ")
     })
+  )
+
+  it.effect(
+    "looks into the zip only where its digests are not what was published, or the plan finds something wrong",
+    () =>
+      Effect.gen(function* () {
+        const set = yield* setOf("current")
+        const unread = Layer.mock(ArchiveReader, {})
+        const world = Layer.mergeAll(worldOf([set]), unread, memoryExtractor({ plans: { [set.zip]: plan } }))
+        assert.strictEqual(resultOfAll(yield* Effect.provide(restore(requestFor({})), world)), "restored")
+        const misplaced = new ArchiveError({ reason: "Corrupt", path: set.zip, message: "a", transient: false })
+        const planned = yield* run([set], { failures: [misplaced] })
+        assert.deepStrictEqual([resultOf(planned), planned.carriedOut], ["restored", [set.zip]])
+        const never = yield* run([set], { failures: [misplaced, misplaced] })
+        assert.deepStrictEqual([resultOf(never), never.carriedOut], ["a", []])
+      })
   )
 
   it.effect("writes nothing of an archive that has changed, and names the other one if it is there", () =>

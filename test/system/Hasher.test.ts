@@ -154,6 +154,21 @@ describe("Hasher, following a file that is written", () => {
     )
   }
 
+  for (const [place, layer] of places) {
+    it.scoped(`${place}: of a file that is complete gives them while nothing is said of it, and how far it is`, () =>
+      Effect.gen(function* () {
+        const path = `${yield* temporaryFolder}/file`
+        writeFileSync(path, whole)
+        const following = yield* Effect.flatMap(Hasher, (hasher) => hasher.follow(path, whole.length))
+        yield* until(() => following.hashed() === whole.length)
+        assert.deepStrictEqual(yield* following.finish(whole.length), digestsOf(whole))
+        appendFileSync(path, "x")
+        const longer = yield* Effect.flatMap(Hasher, (hasher) => hasher.follow(path, whole.length))
+        assert.include((yield* Effect.flip(longer.finish(whole.length))).message, `it has ${whole.length + 1} bytes`)
+      }).pipe(Effect.provide(layer))
+    )
+  }
+
   it.scoped("reads what is final and nothing else", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder

@@ -3,7 +3,7 @@ import * as fs from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { PublishedArchives, type Which } from "../../src/store/PublishedArchive.ts"
-import { examineArchive } from "../../src/verify/VerifyArchive.ts"
+import { examineArchive, isUnchanged } from "../../src/verify/VerifyArchive.ts"
 import { filesOf, findings, flipEach, publish, published, reading, scopedPlace } from "../support/program/verify.ts"
 import { abcd, noise, put } from "../support/zip/archive.ts"
 import { foreignZip } from "../support/zip/handMade.ts"
@@ -36,6 +36,10 @@ describe("examine", () => {
           const found = yield* findings(which, depth).pipe(Effect.provide(reading(place.targetPath)))
           assert.deepStrictEqual(found, [])
         }
+        const set = yield* Effect.flatMap(PublishedArchives, (archives) => archives.open(abcd, which)).pipe(
+          Effect.provide(reading(place.targetPath))
+        )
+        assert.isTrue(set && (yield* isUnchanged(set).pipe(Effect.provide(reading(place.targetPath)))))
       }
     })
   )
@@ -175,6 +179,22 @@ describe("examine", () => {
       yield* Effect.gen(function* () {
         assert.deepStrictEqual(yield* findings("current"), [])
         assert.deepStrictEqual(yield* findings("previous"), [])
+      }).pipe(Effect.provide(reading(place.targetPath)))
+    })
+  )
+
+  it.scoped("takes nothing for unchanged that lacks a file which says so", () =>
+    Effect.gen(function* () {
+      const place = yield* published
+      yield* Effect.gen(function* () {
+        for (const name of [...filesOf("current"), ".state.json"]) {
+          const file = place.file(name)
+          const content = fs.readFileSync(file)
+          fs.rmSync(file)
+          const set = yield* Effect.flatMap(PublishedArchives, (archives) => archives.open(abcd, "current"))
+          assert.isFalse(set !== undefined && (yield* isUnchanged(set)), name)
+          fs.writeFileSync(file, content)
+        }
       }).pipe(Effect.provide(reading(place.targetPath)))
     })
   )

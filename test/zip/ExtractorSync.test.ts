@@ -1,13 +1,16 @@
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Runtime from "effect/Runtime"
+import * as TestClock from "effect/TestClock"
 import type { Runner } from "../../src/system/WorkerJob.ts"
 import { Workers } from "../../src/system/Workers.ts"
 import { Extractor } from "../../src/zip/Archiver.ts"
+import { syncedAhead } from "../../src/zip/ExtractSync.ts"
 import { failingSyncSyncs, recordedOrder } from "../support/program/fileHandles.ts"
 import { folder } from "../support/program/job.ts"
 import { temporaryFolder } from "../support/program/log.ts"
@@ -127,6 +130,44 @@ describe("a restore that is to be synced", () => {
       assert.deepStrictEqual([folders.missing, folders.failures.count], [0, 0])
       assert.include(folders.unsynced, "EIO")
     }).pipe(Effect.provide(Extractor.layer))
+  )
+})
+
+describe("a file system that is synced as a whole", () => {
+  /** Writes for eight seconds; the first sync takes four, and gives `first`. */
+  const restoring = (first: string | undefined, half: number, write = Effect.sleep("8 seconds")) =>
+    Effect.gen(function* () {
+      const syncedAt: Array<number> = []
+      const begun = yield* Clock.currentTimeMillis
+      const now = Effect.map(Clock.currentTimeMillis, (millis) => (millis - begun) / 1000)
+      const sync = Effect.flatMap(now, (seconds) => {
+        syncedAt.push(seconds)
+        return Effect.as(Effect.sleep("4 seconds"), first)
+      })
+      const seconds = yield* Effect.runtime().pipe(Effect.map((runtime) => () => Runtime.runSync(runtime)(now)))
+      const fiber = yield* Effect.fork(Effect.scoped(syncedAhead(write, () => seconds() >= half, sync)))
+      yield* TestClock.adjust("20 seconds")
+      return { exit: yield* Fiber.await(fiber), syncedAt }
+    })
+
+  it.effect("is synced for the first time when half is written, whose failure is not lost", () =>
+    Effect.gen(function* () {
+      const { exit, syncedAt } = yield* restoring("no space", 3)
+      assert.deepStrictEqual([syncedAt, exit], [[3], Exit.succeed("no space")])
+      assert.deepStrictEqual((yield* restoring(undefined, 6)).exit, Exit.succeed(undefined))
+    })
+  )
+
+  it.effect("is not synced ahead when all is written before half of it was seen, or when writing fails", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual((yield* restoring(undefined, 9)).syncedAt, [])
+      const { exit, syncedAt } = yield* restoring(
+        undefined,
+        6,
+        Effect.zipRight(Effect.sleep("5 seconds"), Effect.die("no"))
+      )
+      assert.deepStrictEqual([syncedAt, exit], [[], Exit.die("no")])
+    })
   )
 })
 

@@ -9,7 +9,7 @@ import { namesOf, PublishedArchives, type Which } from "../../../src/store/Publi
 import { Store } from "../../../src/store/Store.ts"
 import { Disk } from "../../../src/system/Disk.ts"
 import { Hasher } from "../../../src/system/Hasher.ts"
-import { type Depth, examineArchive } from "../../../src/verify/VerifyArchive.ts"
+import { type Depth, examineArchive, isUnchanged } from "../../../src/verify/VerifyArchive.ts"
 import { ArchiveReader, Archiver } from "../../../src/zip/Archiver.ts"
 import { fourLetters } from "../folders.ts"
 import { emptyPlace, fastTmp } from "../store/storeKit.ts"
@@ -83,6 +83,8 @@ export const findings = (which: Which, depth: Depth = "content") =>
     const set = yield* (yield* PublishedArchives).open(abcd, which)
     if (set === undefined) return undefined
     const { findings: found } = yield* examineArchive(set, depth)
+    // What says without a look into the zip that it is as published must never say so of one with a flaw.
+    if (found.length > 0) assert.isFalse(yield* Effect.orElseSucceed(isUnchanged(set), () => false))
     return found.map(({ entry, file, problem }) => `${[file, entry].join(" ").trimEnd()}: ${problem}`)
   })
 
