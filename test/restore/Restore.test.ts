@@ -6,217 +6,29 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
-import * as Ref from "effect/Ref"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { restore } from "../../src/restore/Restore.ts"
-import { type RestoreRequest, type RestoreSummary, resultOf as resultOfAll } from "../../src/restore/RestoreResult.ts"
+import { type RestoreSummary, resultOf as resultOfAll } from "../../src/restore/RestoreResult.ts"
 import type { TrackedFolder } from "../../src/runs/JobState.ts"
-import type { FolderName } from "../../src/source/FolderName.ts"
-import type { PublishedArchive, Which } from "../../src/store/PublishedArchive.ts"
 import { Progress } from "../../src/system/Progress.ts"
 import { ArchiveReader, Extractor } from "../../src/zip/Archiver.ts"
 import { nothingRestored, type RestorePlan } from "../../src/zip/RestorePlan.ts"
 import { ArchiveError, ExtractError } from "../../src/zip/ZipError.ts"
-import { memoryArchiveReader } from "../doubles/ArchiveReader.ts"
-import { type ExtractorMemory, memoryExtractor } from "../doubles/Extractor.ts"
-import { memoryHasher } from "../doubles/Hasher.ts"
-import { type MemoryJobStates, memoryJobStates, noJobStates } from "../doubles/JobStates.ts"
-import { memoryArchives } from "../doubles/PublishedArchives.ts"
+import { memoryExtractor } from "../doubles/Extractor.ts"
 import { folder } from "../support/program/job.ts"
 import { capturedLog } from "../support/program/log.ts"
-import * as sets from "../support/zip/sets.ts"
-
-const abcd = folder("ABCD")
-const file = { dev: 1, ino: 1, size: 100, mtimeMs: 0, ctimeMs: 0 }
-const setOf = (which: Which, change: Partial<PublishedArchive> = {}) => sets.setOf(abcd, which, change)
-
-const plan: RestorePlan = {
-  directory: "/back",
-  makesDirectory: true,
-  device: "1",
-  files: 2,
-  bytes: 30,
-  folders: 1,
-  replaced: 0,
-  conflicts: { count: 0, first: [] },
-  meeting: { count: 0, first: [] },
-  untried: { count: 0, first: [] },
-  unmatched: [],
-  privileged: { count: 0, first: [] },
-  free: 1000,
-  needed: 30,
-  neededAtMost: 30,
-  leftovers: { count: 0, first: [] }
-}
-
-const audit = { files: 2, bytes: 30, complete: true, flaws: [], names: ["a", "b"] }
-
-const requestFor = (change: Partial<RestoreRequest>): RestoreRequest => ({
-  folders: [abcd],
-  which: "current",
-  to: "back",
-  below: false,
-  only: [],
-  overwrite: false,
-  sync: true,
-  dryRun: false,
-  place: ["--config", "c.json"],
-  job: ["--config", "c.json"],
-  ...change
-})
-
-/** What is known of earlier archives, by their indexes and by the state of the job. */
-interface Earlier {
-  readonly recorded?: ReadonlyArray<FolderName>
-  readonly state?: ReadonlyArray<TrackedFolder>
-}
-
-const statesOf = (folders: ReadonlyArray<TrackedFolder>): MemoryJobStates => {
-  const at = "2025-01-01T12:00:00Z"
-  const last_run = { run: "r", started_at_utc: at, seconds: 1, outcome: "ok", bytes: 0, failures: 0 } as const
-  return {
-    ...noJobStates,
-    states: new Map([["archive", { version: 1, kind: "archive", last_run, folders }]])
-  }
-}
-
-const worldOf = (sets: ReadonlyArray<PublishedArchive>, { recorded = [], state = [] }: Earlier = {}) =>
-  Layer.mergeAll(
-    memoryArchives(sets, recorded),
-    Layer.unwrapEffect(Effect.map(Ref.make(statesOf(state)), memoryJobStates)),
-    memoryArchiveReader(Object.fromEntries(sets.map(({ zip }) => [zip, audit]))),
-    memoryHasher(),
-    Progress.layerNone
-  )
-
-const run = (
-  sets: ReadonlyArray<PublishedArchive>,
-  memory: Partial<ExtractorMemory> = {},
-  options: Partial<RestoreRequest> = {},
-  earlier: Earlier = {}
-) =>
-  Effect.gen(function* () {
-    const log = capturedLog()
-    const carriedOut: Array<string> = []
-    const plans = Object.fromEntries(sets.map(({ zip }) => [zip, plan]))
-    const result = yield* Effect.either(restore(requestFor(options))).pipe(
-      Effect.provide(
-        Layer.mergeAll(worldOf(sets, earlier), memoryExtractor({ plans, carriedOut, ...memory }), log.layer)
-      )
-    )
-    return { result, carriedOut, lines: log.lines }
-  })
-
-const resultOf = ({ result }: Effect.Effect.Success<ReturnType<typeof run>>) =>
-  Either.match(result, { onLeft: (error) => error.message, onRight: (summaries) => resultOfAll(summaries) })
-
-describe("restore of several folders", () => {
-  const folders = ["ABCD", "EFGH", "IJKL"].map(folder)
-  const setsOf = (...changes: ReadonlyArray<Partial<PublishedArchive>>) =>
-    Effect.forEach(folders, (name, index) => sets.setOf(name, "current", changes[index] ?? {}))
-  const planned = (all: ReadonlyArray<PublishedArchive>, ...changes: ReadonlyArray<Partial<RestorePlan>>) =>
-    Object.fromEntries(
-      all.map(({ folder, zip }, index) => [zip, { ...plan, directory: `/back/${folder}`, ...changes[index] }])
-    )
-  const resultsOf = ({ result }: Effect.Effect.Success<ReturnType<typeof run>>) =>
-    Either.match(result, {
-      onLeft: (error) => [error.message],
-      onRight: (summaries) => summaries.map(({ folder, result }) => `${folder} ${result}`)
-    })
-
-  it.effect("makes every plan before it writes: what is in the way of one stops all", () =>
-    Effect.gen(function* () {
-      const all = yield* setsOf()
-      const conflict = { path: "a", is: "file", wanted: "file" } as const
-      const requests: Array<Parameters<typeof Extractor.Service.prepare>[0]> = []
-      const plans = planned(all, {}, {}, { conflicts: { count: 1, first: [conflict] } })
-      const done = yield* run(all, { plans, requests }, { folders: [], below: true })
-      assert.deepStrictEqual(resultsOf(done), ["ABCD refused", "EFGH refused", "IJKL refused"])
-      assert.deepStrictEqual(done.carriedOut, [])
-      assert.deepStrictEqual(
-        requests.map(({ name, to }) => [to, name]),
-        folders.map((name) => ["back", name])
-      )
-    })
-  )
-
-  it.effect("does not keep the others out for one that is damaged or was replaced again and again", () =>
-    Effect.gen(function* () {
-      const all = yield* setsOf({}, { file: undefined })
-      const changed = () => new ExtractError({ reason: "Changed", message: "it was replaced" })
-      const memory = { plans: planned(all), failures: Array.from({ length: 4 }, changed) }
-      const done = yield* run(all, memory, { folders, below: true })
-      assert.deepStrictEqual(resultsOf(done), ["ABCD refused", "EFGH refused", "IJKL restored"])
-      assert.include(done.lines, "Error: it was replaced")
-      assert.strictEqual(done.lines.at(-1), "Error: not restored: ABCD, EFGH")
-      const target = new ExtractError({ reason: "Target", message: "no folder" })
-      const nowhere = yield* run(all, { failures: [target] }, { folders: [], below: true })
-      assert.deepStrictEqual([resultsOf(nowhere), nowhere.carriedOut], [["no folder"], []])
-    })
-  )
-
-  it.effect("adds up the room that they need, by device, and takes a pattern that means something in one", () =>
-    Effect.gen(function* () {
-      const all = yield* setsOf()
-      const half = { needed: 600 }
-      const request = { folders: [], below: true }
-      const full = yield* run(all, { plans: planned(all, half, half) }, request)
-      assert.deepStrictEqual(full.carriedOut, [])
-      assert.include(full.lines.join("\n"), "1.2 KiB are needed in /back/ABCD and 2 other folders, and 1000 B are free")
-      const two = yield* run(all, { plans: planned(all, half, { ...half, device: "2" }) }, request)
-      assert.lengthOf(two.carriedOut, 3)
-      const only = { ...request, only: ["x", "y"] }
-      const some = yield* run(
-        all,
-        { plans: planned(all, { unmatched: ["x"] }, { unmatched: ["y"] }, { unmatched: ["x", "y"] }) },
-        only
-      )
-      assert.deepStrictEqual(
-        some.carriedOut,
-        all.slice(0, 2).map(({ zip }) => zip)
-      )
-      const none = yield* run(
-        all,
-        { plans: planned(all, ...Array.from({ length: 3 }, () => ({ unmatched: ["x"] }))) },
-        only
-      )
-      assert.deepStrictEqual(none.carriedOut, [])
-      assert.include(none.lines, 'Error: --only "x": nothing in these archives has that name')
-    })
-  )
-
-  it.effect("says of a folder that could not be synced that it is restored, and fails", () =>
-    Effect.gen(function* () {
-      const all = yield* setsOf()
-      const whole = { ...nothingRestored, files: 2, bytes: 30 }
-      const unsynced = { ...whole, unsynced: "input/output error" }
-      const missing = { count: 1, first: [{ path: "b", error: "x", kind: "missing" as const }] }
-      const outcomes = [whole, unsynced, { ...unsynced, files: 1, missing: 1, failures: missing }]
-      const results = Object.fromEntries(
-        all.flatMap(({ zip }, index) => (outcomes[index] ? [[zip, outcomes[index]]] : []))
-      )
-      const done = yield* run(all, { plans: planned(all), results }, { folders: [], below: true })
-      assert.deepStrictEqual(resultsOf(done), ["ABCD restored", "EFGH incomplete", "IJKL incomplete"])
-      assert.deepStrictEqual(done.lines.slice(-2), [
-        "Error: restored, but not synced (a power cut may lose some of it): EFGH",
-        "Error: not restored: IJKL"
-      ])
-    })
-  )
-
-  it.effect("begins no further folder once the disk is full", () =>
-    Effect.gen(function* () {
-      const all = yield* setsOf()
-      const failures = { count: 1, first: [{ path: "b", error: "no space left", kind: "missing" as const }] }
-      const full = { ...nothingRestored, failures, missing: 1, gaveUp: "no space left" }
-      const memory = { plans: planned(all), results: { [all[0]?.zip ?? ""]: full } }
-      const done = yield* run(all, memory, { folders: [], below: true })
-      assert.deepStrictEqual(resultsOf(done), ["ABCD incomplete", "EFGH refused", "IJKL refused"])
-      assert.include(done.lines, "Error: not begun (no space left): EFGH, IJKL")
-    })
-  )
-})
+import {
+  abcd,
+  type Earlier,
+  file,
+  plan,
+  requestFor,
+  resultOf,
+  run,
+  setOf,
+  worldOf
+} from "../support/program/restoring.ts"
 
 describe("restore", () => {
   it.effect("checks, plans for the file that was checked, and writes", () =>
