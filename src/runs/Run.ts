@@ -58,8 +58,9 @@ export const makeWorkList = ({ done, kept, noun }: StoppedWords) => {
       const left = names.filter((name) => !ended.has(name))
       if (left.length === 0) return "stopped by a signal when all was done"
       const was = (n: number) => (n === 1 ? "was" : "were")
-      const finished = names.length - left.length
-      return `stopped by a signal: ${firstNames(left)} ${was(left.length)} not ${done}; ${kept[left.length === 1 ? 0 : 1]}; ${count(finished, noun)} ${was(finished)} done`
+      const whole = names.length - left.length
+      const finished = whole === 0 ? `no ${noun} was` : `${count(whole, noun)} ${was(whole)}`
+      return `stopped by a signal: ${firstNames(left)} ${was(left.length)} not ${done}; ${kept[left.length === 1 ? 0 : 1]}; ${finished} done`
     }
   }
 }

@@ -13,6 +13,7 @@ import { History, type HistoryRun } from "../../src/runs/History.ts"
 import { JobStateError, JobStates } from "../../src/runs/JobState.ts"
 import { LockError } from "../../src/runs/Lock.ts"
 import { Metrics } from "../../src/runs/Metrics.ts"
+import { makeWorkList } from "../../src/runs/Run.ts"
 import { superviseRun } from "../../src/runs/superviseRun.ts"
 import { memoryLock } from "../doubles/Lock.ts"
 import { zfsError } from "../doubles/replication/world.ts"
@@ -59,6 +60,13 @@ describe("a run that is stopped, killed or cannot write", () => {
       assert.deepStrictEqual(yield* titles(kit.sent), [])
     })
   )
+
+  it("stopped in its first folder, it says that none was done", () => {
+    const list = makeWorkList({ noun: "folder", done: "archived", kept: ["it is as it was", "they are as they were"] })
+    list.begin(["ABCD", "EFGH"])
+    const words = "stopped by a signal: ABCD, EFGH were not archived; they are as they were; no folder was done"
+    assert.strictEqual(list.stopped(), words)
+  })
 
   it.effect("so is one that ends by a mistake of ours", () =>
     Effect.gen(function* () {
