@@ -120,6 +120,11 @@ export const optionsFirst = (
   return Either.right([...options, ...[...single].flat(), ...(names.length > 0 ? ["--", ...names] : [])])
 }
 
-const elseMeant = (name: string, known: ReadonlyArray<string>): string =>
-  didYouMean(name, known) ||
-  (/^-[^-]./.test(name) ? "; write short options one by one, and a name that begins with a dash after --" : "")
+const elseMeant = (name: string, known: ReadonlyArray<string>): string => {
+  const opposite = name.replace("--", "--no-")
+  if (known.includes(opposite)) return `; it is the default, and ${opposite} turns it off`
+  return (
+    didYouMean(name, known) ||
+    (/^-[^-]./.test(name) ? "; write short options one by one, and a name that begins with a dash after --" : "")
+  )
+}

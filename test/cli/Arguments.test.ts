@@ -6,7 +6,7 @@ import { optionsFirst, withDefaultCommand } from "../../src/cli/arguments.ts"
 const known = {
   once: new Set(["--host", "-c"]),
   several: new Set(["--exclude"]),
-  flags: new Set(["--dry-run", "-q", "--debug"])
+  flags: new Set(["--dry-run", "-q", "--debug", "--no-raw"])
 }
 const read = (...args: ReadonlyArray<string>) => optionsFirst(args, known, "push")
 
@@ -82,6 +82,7 @@ describe("arguments of a command that takes names", () => {
     refused("--hst", "; did you mean --host?")
     refused("-debug", "; did you mean --debug?")
     refused("--odd")
+    refused("--raw", "; it is the default, and --no-raw turns it off")
     refused("-x")
     refused("-rf", "; write short options one by one, and a name that begins with a dash after --")
   })
