@@ -105,23 +105,29 @@ export const listSnapshots = Effect.fnUntraced(function* (
 ) {
   const purpose = `list the snapshots of ${datasets.join(", ")}`
   const columns = written ? `${snapshotColumns},written` : snapshotColumns
-  const listed = yield* listNamed(commands, purpose, datasets, [
-    ...["list", "-H", "-p", ...(recursive ? ["-r"] : ["-d", "1"]), "-t", "snapshot,bookmark"],
-    ...["-o", columns, "-s", "createtxg", ...datasets]
-  ])
+  const types = ["list", "-H", "-p", ...(recursive ? ["-r"] : ["-d", "1"]), "-t", "snapshot,bookmark"]
+  const args = [...types, "-o", columns, "-s", "createtxg", ...datasets]
+  const listed = yield* listNamed(commands, purpose, datasets, args, true)
   return yield* readOutput(commands, purpose, readSnapshots(listed, written ? 7 : 6))
 })
 
-/** What a command that names several datasets printed. Missing ones make its exit status 1; zfs lists the others. */
+/**
+ * What a command that names several datasets printed. Missing ones make its exit status 1; zfs lists the others. `mayBeNone`: of
+ * datasets that are there it may print nothing.
+ */
 export const listNamed = Effect.fnUntraced(function* (
   commands: Commands,
   purpose: string,
   datasets: ReadonlyArray<string>,
-  args: ReadonlyArray<string>
+  args: ReadonlyArray<string>,
+  mayBeNone = false
 ) {
   // Without a name, zfs lists everything.
   if (datasets.length === 0) return ""
   const completed = yield* commands.attempt(args)
+  if (completed.exitCode === 0 && completed.stdout === "" && !mayBeNone) {
+    return yield* readOutput(commands, purpose, Either.left(completed.stderr.trim()))
+  }
   if (completed.exitCode === 0 || onlyMissing(completed)) return completed.stdout
   return yield* commands.failure(purpose, datasets[0] ?? "", completed)
 })

@@ -101,7 +101,7 @@ export const makeReceiver = (process: typeof Process.Service, endpoint: Endpoint
       // The message of zfs says that there is no such pool.
       const asked = yield* commands.attempt(["list", "-H", "-o", "name", pool])
       if (asked.exitCode !== 0) return yield* commands.failure(purpose, pool, asked, "prepare")
-      return yield* readOutput(commands, purpose, Either.left(asked.stdout.trim() || asked.stderr.trim()))
+      return yield* readOutput(commands, purpose, Either.left(asked.stdout.trim()))
     }
     const created = dataset !== pool && !there.has(dataset)
     return {

@@ -130,10 +130,8 @@ export const makeSender = (process: typeof Process.Service, endpoint: Endpoint):
     }),
     marks: Effect.fn("Sender.marks")(function* (datasets: ReadonlyArray<string>) {
       const purpose = `list the snapshots of ${datasets.join(", ")}`
-      const got = yield* listNamed(commands, purpose, datasets, [
-        ...["get", "-H", "-p", "-r", "-s", "local", "-t", "snapshot", "-o", "name,value", sourceProperty],
-        ...datasets
-      ])
+      const args = ["get", "-H", "-p", "-r", "-s", "local", "-t", "snapshot", "-o", "name,value", sourceProperty]
+      const got = yield* listNamed(commands, purpose, datasets, [...args, ...datasets], true)
       const listed = yield* readOutput(commands, purpose, table(got, 2))
       return new Map(listed.map(([name = "", mark = ""]) => [name, mark]))
     }),

@@ -45,6 +45,7 @@ const pull = (mode: string) =>
 describe("programs that are not what they should be", () => {
   it.each([
     ["rubbish", /is not what zfs prints there/],
+    ["silent", /zfs printed nothing; see that the first zfs in PATH is OpenZFS's own/],
     ["words", /"Welcome to nas!" is not what zfs prints there/],
     ["short", /"tank\/data\\tfilesystem\\t17" is not what zfs prints there/],
     ["noise", /something is wrong something is wrong.* \[…\] /],
