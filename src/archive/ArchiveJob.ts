@@ -23,7 +23,7 @@ import { bytes, count, firstNames } from "../text/Text.ts"
 import { utcSeconds } from "../text/Time.ts"
 import type { SourceInfo } from "../zfs/SourceLayout.ts"
 import { TargetSnapshots } from "../zfs/TargetSnapshots.ts"
-import { type SnapshotHandle, Zfs } from "../zfs/Zfs.ts"
+import { Zfs } from "../zfs/Zfs.ts"
 import { verdictFor } from "../zfs/ZfsDiff.ts"
 import { archiveFolder, type Candidate, type FolderContext, type FolderSettings, failFolder } from "./ArchiveFolder.ts"
 import { showRun } from "./ArchiveProgress.ts"
@@ -96,7 +96,8 @@ const archiveJob = Effect.fn("ArchiveJob")(function* (
 ) {
   const started = yield* Clock.currentTimeMillis
   const source = yield* preflight(config)
-  const { candidates, cursor, not_archived, records, settled, snapshot, view } = yield* survey(config, options, source)
+  const surveyed = yield* survey(config, options, source)
+  const { candidates, not_archived, records, settled, snapshot, view } = surveyed
   const worked = yield* workOn(config, candidates, list, onResult, {
     run: options.run,
     started,
@@ -109,7 +110,7 @@ const archiveJob = Effect.fn("ArchiveJob")(function* (
     records
   })
   const results = [...settled, ...worked]
-  yield* advance(config, options, source, snapshot, cursor, results)
+  yield* advance(config, options, source, surveyed, results)
   const target_snapshots = yield* updateTargetSnapshots(source, records, results)
   const now = yield* Clock.currentTimeMillis
   const summary = summarize({
@@ -166,7 +167,7 @@ const acceptedFolders = ({ folders, force }: RunOptions): ReadonlyArray<FolderNa
  */
 const survey = Effect.fnUntraced(function* (config: RunArchiveConfig, options: RunOptions, source: SourceInfo) {
   const isChosen = (folder: FolderName) => options.folders.length === 0 || options.folders.includes(folder)
-  const { broken, cursor } = yield* recover(config, source)
+  const { broken, cursor, spared } = yield* recover(config, source)
   const unmounted = yield* (yield* Store).unmounted(acceptedFolders(options))
   const snapshot = yield* (yield* Zfs).snapshot(source)
   const view = withoutExcluded(snapshot.view, config)
@@ -202,7 +203,7 @@ const survey = Effect.fnUntraced(function* (config: RunArchiveConfig, options: R
   // A run of chosen folders is asked for these alone.
   const not_archived = options.folders.length === 0 ? listed.unsafe : []
   yield* Effect.forEach(not_archived, (line) => Effect.logError(line), { discard: true })
-  return { candidates, cursor, not_archived, records, settled, snapshot, view }
+  return { candidates, cursor, not_archived, records, settled, snapshot, spared, view }
 }, asPreflight)
 
 /** Heals what a crashed run left: publications, staging, snapshots. Gives the cursor, if it is one of this source. */
@@ -212,19 +213,25 @@ const recover = Effect.fnUntraced(function* (config: RunArchiveConfig, source: S
   for (const line of healed) yield* Effect.logInfo(line)
   const found = yield* store.cursor
   const cursor = found?.source_path === config.source_path ? found : undefined
-  const { destroyed } = yield* pruneSnapshots(source, keptBy(cursor))
+  const { destroyed, spared } = yield* pruneSnapshots(source, keptBy(cursor))
   for (const name of destroyed) yield* Effect.logInfo(`recovered: destroyed leftover snapshot ${name}`)
-  return { cursor, broken }
+  return { cursor, broken, spared: new Set(spared.map(({ snapshot }) => snapshot)) }
 })
 
 const keptBy = (cursor: Cursor | undefined): ReadonlyArray<SnapshotRef> =>
   cursor === undefined ? [] : [cursor.base, ...cursor.kept]
 
-const pruneSnapshots = Effect.fnUntraced(function* (source: SourceInfo, keep: ReadonlyArray<SnapshotRef>) {
+/** `known`: those of which the run has said before that they stay. */
+const pruneSnapshots = Effect.fnUntraced(function* (
+  source: SourceInfo,
+  keep: ReadonlyArray<SnapshotRef>,
+  known: ReadonlySet<string> = new Set()
+) {
   const guids = new Set(keep.flatMap((snapshot) => Object.values(snapshot.guids)))
   const report = yield* (yield* Zfs).prune(source, guids)
   for (const { reason, snapshot } of report.spared) {
-    yield* Effect.logWarning(`snapshot ${snapshot} was not destroyed: ${reason}`)
+    const line = `snapshot ${snapshot} was not destroyed: ${reason}`
+    yield* known.has(snapshot) ? Effect.logDebug(line) : Effect.logWarning(line)
   }
   return report
 })
@@ -341,8 +348,11 @@ const advance = Effect.fnUntraced(function* (
   config: RunArchiveConfig,
   options: RunOptions,
   source: SourceInfo,
-  snapshot: SnapshotHandle,
-  cursor: Cursor | undefined,
+  {
+    cursor,
+    snapshot,
+    spared
+  }: Pick<Effect.Effect.Success<ReturnType<typeof survey>>, "cursor" | "snapshot" | "spared">,
   results: ReadonlyArray<FolderResult>
 ) {
   const base = snapshot.view.snapshot
@@ -371,7 +381,7 @@ const advance = Effect.fnUntraced(function* (
     orWarn("the next run will look at more than it needs to", false)
   )
   if (advanced)
-    yield* pruneSnapshots(source, [base, ...kept]).pipe(orWarn("old snapshots were not destroyed", undefined))
+    yield* pruneSnapshots(source, [base, ...kept], spared).pipe(orWarn("old snapshots were not destroyed", undefined))
 })
 
 /** What was published is safe without it; that the promised history has a gap is a failure of the run all the same. */

@@ -243,7 +243,7 @@ export const destroyAll = Effect.fnUntraced(function* (commands: Commands, plan:
   for (const { guid, name } of plan.destroy) {
     const outcome = yield* Effect.either(destroy(commands, name, guid))
     if (outcome._tag === "Right") destroyed.push(name)
-    else spared.push({ snapshot: name, reason: outcome.left.message })
+    else spared.push({ snapshot: name, reason: outcome.left.message.replace(`cannot ${destroying(name)}: `, "") })
   }
   return { destroyed, spared } satisfies PruneReport
 })
@@ -253,10 +253,12 @@ interface Options {
   readonly role?: Role
 }
 
+const destroying = (name: string): string => `destroy the snapshot ${name}`
+
 /** Destroys `name` if it still has that guid; one that is gone is no failure. Retries while a file is open. */
 export const destroy = Effect.fnUntraced(
   function* (commands: Commands, name: string, guid: string, options: Options = {}) {
-    const purpose = `destroy the snapshot ${name}`
+    const purpose = destroying(name)
     const dataset = datasetOf(name)
     const columns = options.spareNeeded === true ? "guid,userrefs,clones" : "guid"
     const listed = yield* commands.run(purpose, dataset, listing("snapshot", columns, [name]))

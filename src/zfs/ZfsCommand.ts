@@ -191,6 +191,7 @@ const advice = (
       ? "; is OpenZFS installed there?"
       : "; is the ZFS kernel module loaded (modprobe zfs)?"
   }
+  if (/^cannot destroy snapshots?\b.* is busy/.test(said)) return "; something has it mounted or open, or sends it"
   if (reason !== "PermissionDenied") return ""
   if (/must be run as root/.test(said)) return `; user ${user()} may not open /dev/zfs`
   const command = allowCommand({ user: user(), permissions: permissionsOf(role), dataset })

@@ -24,6 +24,18 @@ describe("snapshots and the cursor", () => {
     })
   )
 
+  it.effect("a snapshot that stays is told of once by a run, which tries twice", () =>
+    Effect.gen(function* () {
+      const reason = "cannot destroy snapshot: dataset is busy"
+      const kit = yield* makeKit(twoFolders(), { zfs: { spared: [{ snapshot: "tank/data@a-1", reason }] } })
+      yield* kit.run()
+      assert.deepStrictEqual(
+        kit.lines.filter((line) => line.includes("tank/data@a-1")),
+        [`WARN snapshot tank/data@a-1 was not destroyed: ${reason}`]
+      )
+    })
+  )
+
   it.effect("asks zfs diff for what changed since the cursor's own snapshot", () =>
     Effect.gen(function* () {
       const asked: Array<string | undefined> = []

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Blocked, Graft, SnapshotRef, SourceView } from "../../src/source/SourceView.ts"
 import * as RawPath from "../../src/text/RawPath.ts"
-import type { MarkedSnapshot } from "../../src/zfs/SnapshotPrune.ts"
+import type { MarkedSnapshot, PruneReport } from "../../src/zfs/SnapshotPrune.ts"
 import * as SnapshotName from "../../src/zfs/SnapshotPrune.ts"
 import type { SourceInfo } from "../../src/zfs/SourceLayout.ts"
 import { type SnapshotHandle, Zfs, type ZfsService } from "../../src/zfs/Zfs.ts"
@@ -34,6 +34,8 @@ export interface ZfsMemory {
   readonly snapshots: Array<MemorySnapshot>
   /** What isGone answers. */
   gone: boolean
+  /** Snapshots that cannot be destroyed. */
+  spared: PruneReport["spared"]
   /** Snapshots with our mark. */
   marked: ReadonlyArray<MarkedSnapshot>
   /** Makes these operations fail. */
@@ -51,6 +53,7 @@ export const makeZfsMemory = (root: string, overrides: Partial<ZfsMemory> = {}):
   held: new Set(),
   snapshots: [],
   gone: false,
+  spared: [],
   marked: [],
   failing: {},
   ...overrides
@@ -101,7 +104,7 @@ const serviceOf = (memory: ZfsMemory): ZfsService => ({
         ({ ref, status }) => status === "kept" && !Object.values(ref.guids).some((guid) => keep.has(guid))
       )
       for (const snapshot of due) snapshot.status = "pruned"
-      return { destroyed: due.map(({ ref }) => `${memory.dataset}@${ref.name}`), spared: [] }
+      return { destroyed: due.map(({ ref }) => `${memory.dataset}@${ref.name}`), spared: memory.spared }
     })
   )
 })

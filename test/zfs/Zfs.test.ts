@@ -11,7 +11,7 @@ import { Process } from "../../src/system/Process.ts"
 import { ProcessError } from "../../src/system/supervise.ts"
 import * as RawPath from "../../src/text/RawPath.ts"
 import type { SourceName } from "../../src/zfs/JobIdentity.ts"
-import { destroy, encodeMark, markedSnapshots, planPrune, startOf } from "../../src/zfs/SnapshotPrune.ts"
+import { destroy, destroyAll, encodeMark, markedSnapshots, planPrune, startOf } from "../../src/zfs/SnapshotPrune.ts"
 import { checkTarget, fingerprint, isGone, type Layout } from "../../src/zfs/SourceLayout.ts"
 import { Zfs } from "../../src/zfs/Zfs.ts"
 import { failure, makeCommands } from "../../src/zfs/ZfsCommand.ts"
@@ -249,6 +249,21 @@ describe("destroy", () => {
       yield* TestClock.adjust("1 minute")
       yield* Fiber.join(fiber)
       assert.strictEqual(calls.filter((line) => line === "zfs destroy a@b").length, 4)
+    })
+  )
+
+  it.effect("says once why a snapshot is busy, and what may be the cause", () =>
+    Effect.gen(function* () {
+      const { commands } = scripted((line) =>
+        line.startsWith("zfs list")
+          ? { stdout: "7\n" }
+          : { exitCode: 1, stderr: "cannot destroy snapshot a@b: dataset is busy" }
+      )
+      const due = { name: "a@b", guid: "7", createtxg: 1n, creation: 1, holds: 0, clones: [], mark: undefined }
+      const fiber = yield* Effect.fork(destroyAll(commands, { destroy: [due], spare: [] }))
+      yield* TestClock.adjust("1 minute")
+      const reason = "cannot destroy snapshot a@b: dataset is busy; something has it mounted or open, or sends it"
+      assert.deepStrictEqual((yield* Fiber.join(fiber)).spared, [{ snapshot: "a@b", reason }])
     })
   )
 
