@@ -1,4 +1,5 @@
 import type { BigIntStats } from "node:fs"
+import { release } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { type Identity, type LatestTimes, lineHead, type ManifestEntry } from "./Manifest.ts"
 
@@ -6,7 +7,8 @@ import { type Identity, type LatestTimes, lineHead, type ManifestEntry } from ".
  * The entries of a folder. A thread collects them in columns (makeRows), in one piece of memory that goes to the main thread: 46
  * bytes for each entry and its line of the manifest's digest. Columns: mtimes (int64, ns), stamps (int64, pairs of inode and
  * ctime), sizes (float64), begin and end of the path in the text (uint32 each), devices (uint32, index of the list), modes
- * (uint16), text (the lines). The answers of the threads become blocks (openBlock), and inOrder gives the order of the manifest.
+ * (uint16), text (the lines). The answers of the threads become blocks (openBlock), inOrder gives the order of the manifest, and
+ * gather makes one block of them.
  */
 export interface Columns {
   readonly data: Uint8Array
@@ -126,17 +128,20 @@ const max = (a: bigint, b: bigint): bigint => (a > b ? a : b)
 export type Block = ReturnType<typeof openBlock>
 
 export const openBlock = ({ count, data, devices, farTimes }: Omit<Columns, "latest">) => {
-  const { devices: places, ends, modes, mtimes, sizes, stamps, starts, text } = layOut(data, count)
+  const columns = layOut(data, count)
+  const { devices: places, ends, modes, mtimes, sizes, stamps, starts, text } = columns
   const far = new Map(farTimes)
   const device = (index: number): bigint => devices[places[index] ?? 0] ?? 0n
   const mtime = (index: number): bigint => far.get(index) ?? mtimes[index] ?? 0n
   const at = (column: Uint32Array, index: number): number => column[index] ?? 0
   const lineStart = (index: number): number => (index === 0 ? 0 : at(ends, index - 1) + 1)
   return {
+    pathLength: (index: number) => at(ends, index) - at(starts, index),
     path: (index: number) => RawPath.fromLatin1(text.toString("latin1", starts[index], ends[index])),
     /** The digest's lines of these entries; `to` is the first behind them. */
     lines: (from: number, to: number): Uint8Array => text.subarray(lineStart(from), lineStart(to)),
     stamps: (from: number, to: number) => stamps.subarray(2 * from, 2 * to),
+    devices: { list: devices, of: places },
     device,
     identity: (index: number): Identity => ({
       dev: device(index),
@@ -154,7 +159,11 @@ export const openBlock = ({ count, data, devices, farTimes }: Omit<Columns, "lat
         mtimeNs: mtime(index),
         mode
       }
-    }
+    },
+    columns,
+    far,
+    /** Frees the memory. */
+    close: () => release(data)
   }
 }
 
@@ -212,6 +221,39 @@ export const inOrder = (root: Directory): Array<Run> => {
   }
   visit(root)
   return runs
+}
+
+/** The entries of the runs in their order, `count` of them, in one block without lines. Closes the blocks that they lie in. */
+export const gather = (runs: ReadonlyArray<Run>, count: number): Omit<Block, "lines"> => {
+  let length = 0
+  for (const { block, from, to } of runs) {
+    for (let index = from; index < to; index += 1) length += block.pathLength(index)
+  }
+  const data = new Uint8Array(new ArrayBuffer(bytesEach * count + length))
+  const all = layOut(data, count)
+  const devices: Array<bigint> = []
+  const farTimes: Array<readonly [number, bigint]> = []
+  let at = 0
+  let written = 0
+  for (const { block, from, to } of runs) {
+    const { columns, far } = block
+    all.mtimes.set(columns.mtimes.subarray(from, to), at)
+    all.stamps.set(block.stamps(from, to), 2 * at)
+    all.sizes.set(columns.sizes.subarray(from, to), at)
+    all.modes.set(columns.modes.subarray(from, to), at)
+    for (let index = from; index < to; index += 1, at += 1) {
+      const device = block.device(index)
+      if (!devices.includes(device)) devices.push(device)
+      all.devices[at] = devices.indexOf(device)
+      const mtimeNs = far.get(index)
+      if (mtimeNs !== undefined) farTimes.push([at, mtimeNs])
+      all.starts[at] = written
+      written += columns.text.copy(all.text, written, columns.starts[index], columns.ends[index])
+      all.ends[at] = written
+    }
+  }
+  for (const { block } of runs) block.close()
+  return openBlock({ count, data, devices, farTimes })
 }
 
 /** The directories in a directory, in the order of their content, with the place of it. */

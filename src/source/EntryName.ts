@@ -6,7 +6,7 @@ interface Named {
 }
 
 interface Names {
-  readonly names: ReadonlyArray<string>
+  readonly nameOf: (path: RawPath.RawPath) => string
   /** Entries whose last part is escaped. */
   readonly escaped: ReadonlyArray<Named>
 }
@@ -15,18 +15,17 @@ interface Names {
  * The archive names of all paths of one folder, in byte order; no two share one. UTF-8 keeps its bytes. A byte that is no part of
  * a UTF-8 character becomes `%` and two hexadecimal digits, and `~1`, `~2`, … is added where another entry has that name.
  */
-export const assign = (paths: ReadonlyArray<RawPath.RawPath>): Names => {
-  const texts = paths.map(RawPath.toText)
-  const names = texts.filter((text) => text !== undefined)
-  if (names.length === paths.length) return { names, escaped: [] }
-
+export const assign = (paths: Iterable<RawPath.RawPath>): Names => {
+  const odd: Array<RawPath.RawPath> = []
+  for (const path of paths) if (RawPath.toText(path) === undefined) odd.push(path)
   // An escaped name has a %: only such a name can equal it.
-  const taken = new Set(names.filter((name) => name.includes("%")))
+  const taken = new Set<string>()
+  if (odd.length > 0) {
+    for (const path of paths) if (path.includes("%")) taken.add(RawPath.toText(path) ?? "")
+  }
   const byPath = new Map<string, string>()
   const escaped: Array<Named> = []
-  const all = paths.map((path, index) => {
-    const text = texts[index]
-    if (text !== undefined) return text
+  for (const path of odd) {
     const slash = path.lastIndexOf("/")
     const parent = path.slice(0, Math.max(slash, 0))
     const last = RawPath.fromLatin1(path.slice(slash + 1))
@@ -35,9 +34,8 @@ export const assign = (paths: ReadonlyArray<RawPath.RawPath>): Names => {
     taken.add(name)
     byPath.set(path, name)
     if (RawPath.toText(last) === undefined) escaped.push({ path, name })
-    return name
-  })
-  return { names: all, escaped }
+  }
+  return { nameOf: (path) => byPath.get(path) ?? escape(path), escaped }
 }
 
 /** Whether `name` has other bytes than the path, which then has to be recorded beside it. */

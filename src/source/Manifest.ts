@@ -13,6 +13,13 @@ export interface ManifestEntry {
   readonly mode: number
 }
 
+/** What an array of entries has, which may also make each of them when it is asked for. */
+export interface Entries extends Iterable<ManifestEntry> {
+  readonly length: number
+  readonly at: (index: number) => ManifestEntry | undefined
+  readonly slice: (from: number, to: number) => ReadonlyArray<ManifestEntry>
+}
+
 /** Tells a file or directory from any other one that takes its place. `ino` and `ctimeNs` as 64 bits with a sign. */
 export interface Identity {
   readonly dev: bigint
@@ -25,7 +32,7 @@ export interface Identity {
 export interface Manifest {
   readonly folder: FolderName
   /** In byte order of `path`, without the folder itself. May be made at the first use, as `escaped` and `stamps` may. */
-  readonly entries: ReadonlyArray<ManifestEntry>
+  readonly entries: Entries
   readonly files: number
   readonly directories: number
   readonly bytes: number
@@ -55,18 +62,16 @@ export interface LatestTimes {
   readonly mtimeNs: bigint
 }
 
-/** Of the entry at `index`; undefined where the manifest has no inodes or devices. */
+/** Of the entry, which is the one at `index`; undefined where the manifest has no inodes or devices. */
 export const identityOf = (
-  { devices, entries, stamps }: Pick<Manifest, "devices" | "entries" | "stamps">,
+  { devices, stamps }: Pick<Manifest, "devices" | "stamps">,
+  { mtimeNs }: Pick<ManifestEntry, "mtimeNs">,
   index: number
 ): Identity | undefined => {
   const dev = devices?.list[devices.of[index] ?? -1]
   const ino = stamps?.[2 * index]
   const ctimeNs = stamps?.[2 * index + 1]
-  const mtimeNs = entries[index]?.mtimeNs
-  return dev === undefined || ino === undefined || ctimeNs === undefined || mtimeNs === undefined
-    ? undefined
-    : { dev, ino, ctimeNs, mtimeNs }
+  return dev === undefined || ino === undefined || ctimeNs === undefined ? undefined : { dev, ino, ctimeNs, mtimeNs }
 }
 
 /** `ctime` compares inodes and ctimes as well; `mtime`, where they are not stable, misses a write that keeps size and mtime. */

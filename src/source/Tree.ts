@@ -5,12 +5,12 @@ import * as Layer from "effect/Layer"
 import { waitingCalls } from "../system/FileCalls.ts"
 import { abortable, Workers } from "../system/Workers.ts"
 import * as RawPath from "../text/RawPath.ts"
-import { inOrder, type Run } from "./Entries.ts"
+import { gather, inOrder, type Run } from "./Entries.ts"
 import * as EntryName from "./EntryName.ts"
 import { type ExcludeRules, noRules } from "./Exclude.ts"
 import * as FolderName from "./FolderName.ts"
 import { namesLogged, type Skipped, typeOf } from "./List.ts"
-import { folderLine, type Manifest, type ManifestEntry } from "./Manifest.ts"
+import { type Entries, folderLine, type Manifest, type ManifestEntry } from "./Manifest.ts"
 import * as Source from "./SourceView.ts"
 import { places, type SourceView } from "./SourceView.ts"
 import { failAs, isTreeError, TreeError, treeError, twiceText } from "./TreeError.ts"
@@ -177,7 +177,7 @@ const logSkipped = Effect.fnUntraced(function* (first: ReadonlyArray<Skipped>, c
   if (count > first.length) yield* Effect.logDebug(`skipped ${count - first.length} more`)
 })
 
-/** Entries are made at the first use: an unchanged folder needs only the hash, and a million entries cost more than the walk. */
+/** An unchanged folder needs only the hash: entries are sorted at the first use, and each is made when it is asked for. */
 const toManifest = (folder: FolderName.FolderName, walked: Walked): Manifest => {
   const { ascii, caches, entries, hollow, itself, mounts, root, skippedNames, ...counts } = walked
   const runs = inOrder(root)
@@ -190,7 +190,7 @@ const toManifest = (folder: FolderName.FolderName, walked: Walked): Manifest => 
   let made: Made | undefined
   // A closure over `walked` would keep its memory as long as the manifest lives.
   const make = (): Made => {
-    made ??= makeEntries(runs, entries, ascii)
+    made ??= makeEntries(runs.splice(0), entries, ascii)
     return made
   }
   return {
@@ -219,33 +219,24 @@ const toManifest = (folder: FolderName.FolderName, walked: Walked): Manifest => 
 
 type Made = Required<Pick<Manifest, "devices" | "entries" | "escaped" | "stamps">>
 
-/** Removes the runs one by one, so that their memory is free for the entries. */
-const makeEntries = (runs: Array<Run>, count: number, ascii: boolean): Made => {
-  const paths = ascii ? [] : pathsOf(runs)
-  const { escaped, names } = EntryName.assign(paths)
-  const entries: Array<ManifestEntry> = []
-  const stamps = new BigInt64Array(2 * count)
-  const list: Array<bigint> = []
-  const of = new Uint32Array(count)
-  runs.reverse()
-  for (let run = runs.pop(); run !== undefined; run = runs.pop()) {
-    const { block, from, to } = run
-    stamps.set(block.stamps(from, to), 2 * entries.length)
-    for (let index = from; index < to; index += 1) {
-      const path = paths[entries.length] ?? block.path(index)
-      const device = block.device(index)
-      if (!list.includes(device)) list.push(device)
-      of[entries.length] = list.indexOf(device)
-      entries.push(block.entry(index, path, names[entries.length] ?? path))
+const makeEntries = (runs: ReadonlyArray<Run>, length: number, ascii: boolean): Made => {
+  const block = gather(runs, length)
+  const each = <A>(of: (index: number) => A): Iterable<A> => ({
+    *[Symbol.iterator]() {
+      for (let index = 0; index < length; index += 1) yield of(index)
     }
+  })
+  const { escaped, nameOf } = EntryName.assign(ascii ? [] : each(block.path))
+  const entry = (index: number): ManifestEntry => {
+    const path = block.path(index)
+    return block.entry(index, path, ascii ? path : nameOf(path))
   }
-  return { devices: { list, of }, entries, escaped, stamps }
-}
-
-const pathsOf = (runs: ReadonlyArray<Run>): ReadonlyArray<RawPath.RawPath> => {
-  const paths: Array<RawPath.RawPath> = []
-  for (const { block, from, to } of runs) {
-    for (let index = from; index < to; index += 1) paths.push(block.path(index))
+  const slice = (from: number, to: number): ReadonlyArray<ManifestEntry> => {
+    const entries: Array<ManifestEntry> = []
+    for (let index = from; index < Math.min(to, length); index += 1) entries.push(entry(index))
+    return entries
   }
-  return paths
+  const at = (index: number) => (index < length ? entry(index) : undefined)
+  const entries: Entries = { length, at, slice, ...each(entry) }
+  return { devices: block.devices, entries, escaped, stamps: block.stamps(0, length) }
 }

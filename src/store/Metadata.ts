@@ -51,7 +51,7 @@ export const make = (options: {
   readonly snapshot: string
 }): Metadata => ({
   zip_name: `${options.manifest.folder}.zip`,
-  files: options.manifest.entries
+  files: [...options.manifest.entries]
     .filter((entry) => entry.kind === "file")
     .map((entry) => entry.name)
     .sort(byUtf8Bytes),

@@ -1,3 +1,4 @@
+import { MessageChannel } from "node:worker_threads"
 import { codeOf } from "./Errno.ts"
 import { type FileCalls, waitingCalls } from "./FileCalls.ts"
 
@@ -38,6 +39,19 @@ export const ownBuffer = (bytes: ArrayBufferView, allocated: number = bytes.byte
   const { buffer, byteLength } = bytes
   if (!(buffer instanceof ArrayBuffer)) return undefined
   return buffer.byteLength === byteLength || buffer.byteLength === allocated ? buffer : undefined
+}
+
+/** A closed port: messages to it are dropped. */
+const { port1: nowhere } = new MessageChannel()
+nowhere.close()
+
+/**
+ * Frees unused memory at once, unless others share it: the garbage collector would gather tens of megabytes first, and fresh
+ * memory is dear. What is sent to a closed port is dropped. `allocated` as for {@link ownBuffer}.
+ */
+export const release = (bytes: Uint8Array, allocated?: number): void => {
+  const memory = ownBuffer(bytes, allocated)
+  if (memory !== undefined && memory.byteLength >= 4096) nowhere.postMessage(undefined, [memory])
 }
 
 export interface Request<Input> {

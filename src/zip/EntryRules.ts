@@ -55,8 +55,8 @@ export const oddNames = (entry: ZipEntry, path: RawPath.RawPath): ReadonlyArray<
 
 /** Which of the odd names of all entries, in their order, is not the one that this program gives. */
 export const oddNameProblem = (odd: ReadonlyArray<OddName>): string | undefined => {
-  const { names } = EntryName.assign(odd.map(({ path }) => path))
-  const wrong = odd.find(({ name }, index) => RawPath.fromText(names[index] ?? "") !== name)
+  const { nameOf } = EntryName.assign(odd.map(({ path }) => path))
+  const wrong = odd.find(({ name, path }) => RawPath.fromText(nameOf(path)) !== name)
   return wrong && `"${RawPath.display(wrong.name)}" is not what stands for "${RawPath.display(wrong.path)}"`
 }
 

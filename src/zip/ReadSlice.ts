@@ -1,9 +1,8 @@
 import { pipeline } from "node:stream/promises"
-import { MessageChannel } from "node:worker_threads"
 import { crc32, createInflateRaw, gunzipSync, inflateRawSync } from "node:zlib"
 import { codeOf } from "../system/Errno.ts"
 import { type FileCalls, fill } from "../system/FileCalls.ts"
-import { ownBuffer } from "../system/WorkerJob.ts"
+import { release } from "../system/WorkerJob.ts"
 import { checkLocal, type ZipEntry } from "./Headers.ts"
 import type { OpenZip, Slice } from "./ReadZip.ts"
 import { need, truncated, unreadable } from "./ZipError.ts"
@@ -239,21 +238,6 @@ const checkSums = (entry: ZipEntry, length: number, checksum: number): void => {
 }
 
 const wrongSize = "its data has another size than it says"
-
-/** A closed port: messages to it are dropped. */
-const { port1: nowhere } = new MessageChannel()
-nowhere.close()
-
-const worthwhile = 4 * 1024
-
-/**
- * Frees unused memory at once, unless others share it: the garbage collector would gather tens of megabytes first, and fresh
- * memory is dear. What is sent to a closed port is dropped. `allocated` as for {@link ownBuffer}.
- */
-export const release = (bytes: Uint8Array, allocated?: number): void => {
-  const memory = ownBuffer(bytes, allocated)
-  if (memory !== undefined && memory.byteLength >= worthwhile) nowhere.postMessage(undefined, [memory])
-}
 
 export type ReadCounter = BigUint64Array
 

@@ -82,9 +82,11 @@ export async function* pieces(
   let copied: Array<CopiedPiece["entries"][number]> = []
   let start = 0
   let end = 0
+  let index = -1
 
   try {
-    for (const [index, entry] of entries.entries()) {
+    for (const entry of entries) {
+      index += 1
       while (!old.seek(entry.path)) await old.more()
       const candidate = old.entryAt(entry.path)
       const head = candidate === undefined ? undefined : headOf(entry)
@@ -112,6 +114,13 @@ export async function* pieces(
     if (fresh.length > 0) yield { kind: "fresh", from: entries.length - fresh.length, entries: fresh }
   } finally {
     await old.close()
+  }
+}
+
+/** All of them, to be compressed. */
+export function* freshPieces({ entries }: Pick<Manifest, "entries">): Generator<FreshPiece> {
+  for (let from = 0; from < entries.length; from += mostEntries) {
+    yield { kind: "fresh", from, entries: entries.slice(from, from + mostEntries) }
   }
 }
 

@@ -31,14 +31,14 @@ export const sourceFolder = (view: Source.SourceView, folder: FolderName): Sourc
 export const requestOf = (
   view: Source.SourceView,
   manifest: Manifest,
-  { mtimeNs, path, size }: ManifestEntry,
+  entry: ManifestEntry,
   index: number
 ): SourceRequest => ({
-  path,
-  size,
-  mtimeNs,
-  real: Source.resolveEntry(view, manifest.folder, path),
-  listed: view.frozen ? undefined : identityOf(manifest, index)
+  path: entry.path,
+  size: entry.size,
+  mtimeNs: entry.mtimeNs,
+  real: Source.resolveEntry(view, manifest.folder, entry.path),
+  listed: view.frozen ? undefined : identityOf(manifest, entry, index)
 })
 
 const displayName = (folder: SourceFolder, request: SourceRequest): string =>
@@ -152,7 +152,9 @@ export const nameOthers = async (
   const folder = sourceFolder(view, manifest.folder)
   const names: Array<string> = []
   let tried = 0
-  for (const [index, entry] of manifest.entries.entries()) {
+  let index = -1
+  for (const entry of manifest.entries) {
+    index += 1
     if (entry.kind !== "file") continue
     if (signal.aborted || tried === mostTried) break
     tried += 1

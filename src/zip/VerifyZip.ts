@@ -73,7 +73,7 @@ export const verifyZip = async (
       const wrong = parts.add(within, found.copied)
       if (wrong !== undefined) return wrong
     }
-    const missing = manifest.entries[end.entries]
+    const missing = manifest.entries.at(end.entries)
     if (missing !== undefined) throw mismatch(path, `${quoted(headOf(missing).name)} is missing`)
     const [flaw] = places.end()
     if (flaw !== undefined) throw unrestorable(path, flaw)
@@ -97,7 +97,7 @@ export const verifyZip = async (
 const wantedHeads = (manifest: Manifest, { count, first }: Slice): string => {
   const digest = makeDigest()
   for (let index = first; index < first + count; index += 1) {
-    const entry = manifest.entries[index]
+    const entry = manifest.entries.at(index)
     if (entry !== undefined) digest.wanted(entry)
   }
   return digest.end()
@@ -107,7 +107,7 @@ const findDifference = async (zip: OpenZip, manifest: Manifest, slice: Slice): P
   const { path } = zip
   let index = slice.first
   for (const found of readRecords(await recordsOf(zip, slice), slice, path)) {
-    const wanted = manifest.entries[index]
+    const wanted = manifest.entries.at(index)
     if (wanted === undefined) throw mismatch(path, `${quoted(found.name)} is no entry of the snapshot`)
     const difference = differs(headOf(wanted), found)
     if (difference !== undefined) throw mismatch(path, difference)

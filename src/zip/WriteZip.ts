@@ -19,7 +19,7 @@ import {
 import { type EntryHead, type EntrySums, headOf, localHeader, noSums } from "./Headers.ts"
 import { aheadPerThread, lookAhead } from "./LookAhead.ts"
 import { createOutput, type Output } from "./Output.ts"
-import { type Copied, makeCombiner, makeCopier, openPrevious, type Previous, pieces } from "./Reuse.ts"
+import { type Copied, freshPieces, makeCombiner, makeCopier, openPrevious, type Previous, pieces } from "./Reuse.ts"
 import { nameOthers, openSource, requestOf, type SourceFile, sourceFolder } from "./SourceFile.ts"
 import { makeDirectory } from "./Yazl.ts"
 import { type ArchiveReport, endedAt, isArchiveError, withMessage } from "./ZipError.ts"
@@ -187,9 +187,7 @@ const writeEntries = async (
 
   try {
     const plan: Parameters<typeof units>[0] =
-      previous === undefined
-        ? [{ kind: "fresh", from: 0, entries: manifest.entries }]
-        : pieces(manifest, previous.stamps, previous.entries(signal))
+      previous === undefined ? freshPieces(manifest) : pieces(manifest, previous.stamps, previous.entries(signal))
     for await (const unit of lookAhead(units(plan), runner.width * aheadPerThread + 2, compress)) {
       signal.throwIfAborted()
       await (unit.kind === "batch" ? writeBatch(unit) : writePart(unit))

@@ -121,8 +121,8 @@ const manifestIn = (tree: MemoryTree, folder: FolderName.FolderName, rules: Excl
 const digestOf = (text: string): string => createHash("sha256").update(text).digest("hex")
 
 const manifestOf = (folder: FolderName.FolderName, found: ReadonlyArray<Omit<ManifestEntry, "name">>): Manifest => {
-  const { escaped, names } = EntryName.assign(found.map(({ path }) => path))
-  const entries = found.map((entry, index) => ({ ...entry, name: names[index] ?? entry.path }))
+  const { escaped, nameOf } = EntryName.assign(found.map(({ path }) => path))
+  const entries = found.map((entry) => ({ ...entry, name: nameOf(entry.path) }))
   const files = entries.filter(({ kind }) => kind === "file")
   return {
     folder,

@@ -5,12 +5,20 @@ import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import { type Block, type Directory, inOrder, laterTimes, makeRows, openBlock } from "../../src/source/Entries.ts"
+import {
+  type Block,
+  type Directory,
+  gather,
+  inOrder,
+  laterTimes,
+  makeRows,
+  openBlock
+} from "../../src/source/Entries.ts"
 import { folderLine } from "../../src/source/Manifest.ts"
 import { Tree } from "../../src/source/Tree.ts"
 import { WorkerSource, Workers } from "../../src/system/Workers.ts"
 import * as RawPath from "../../src/text/RawPath.ts"
-import { hashEntries } from "../support/manifest.ts"
+import { hashEntries, plain } from "../support/manifest.ts"
 import { temporaryFolder } from "../support/program/log.ts"
 import { abcd, put, run, viewOf } from "../support/zip/archive.ts"
 import { workerFile } from "../support/zip/workers.ts"
@@ -101,16 +109,50 @@ describe("entries in columns", () => {
     ctimeNs: int
   })
 
+  const packed = (given: ReadonlyArray<typeof entry extends FastCheck.Arbitrary<infer A> ? A : never>) => {
+    const rows = makeRows()
+    for (const one of given) {
+      const mode = one.kind === "file" ? 0o100600n : 0o40700n
+      rows.add(one.path, one.kind, one.size, { ...one, mode, dev: BigInt(one.size % 3) })
+    }
+    return openBlock(rows.pack())
+  }
+
+  it.prop(
+    "are gathered from their blocks, which are freed",
+    [FastCheck.array(entry, { maxLength: 600, size: "max" }), FastCheck.nat(600), FastCheck.nat(600)],
+    ([given, half, cut]) => {
+      const blocks = [packed(given.slice(0, half)), packed(given.slice(half))]
+      const runs = blocks.flatMap((block, index) => {
+        const count = [Math.min(half, given.length), Math.max(0, given.length - half)][index] ?? 0
+        const middle = Math.min(cut, count)
+        return [
+          { block, from: 0, to: middle },
+          { block, from: middle, to: count }
+        ]
+      })
+      const order = [0, 2, 1, 3].flatMap((index) => runs[index] ?? [])
+      const expected = order.flatMap(({ block, from, to }) =>
+        Array.from({ length: to - from }, (_, at) => ({
+          entry: block.entry(from + at, block.path(from + at), ""),
+          identity: block.identity(from + at)
+        }))
+      )
+      const all = gather(order, given.length)
+      const found = expected.map((_, index) => ({
+        entry: all.entry(index, all.path(index), ""),
+        identity: all.identity(index)
+      }))
+      assert.deepStrictEqual(found, expected)
+      for (const { columns } of blocks) assert.isBelow(columns.text.length, 4096)
+    }
+  )
+
   it.prop(
     "come out as they went in, any number of them",
     [FastCheck.array(entry, { maxLength: 600, size: "max" }), FastCheck.nat(600)],
     ([given, cut]) => {
-      const rows = makeRows()
-      for (const one of given) {
-        const mode = one.kind === "file" ? 0o100600n : 0o40700n
-        rows.add(one.path, one.kind, one.size, { ...one, mode, dev: 7n })
-      }
-      const block = openBlock(rows.pack())
+      const block = packed(given)
       const entries = given.map((_, index) => block.entry(index, block.path(index), ""))
       assert.deepStrictEqual(
         entries,
@@ -160,7 +202,7 @@ describe("a manifest", () => {
       fill(root)
       const here = yield* Effect.provide(manifest(root), Tree.layer)
       const threads = yield* Effect.provide(manifest(root), onThreads())
-      assert.deepStrictEqual({ ...threads }, { ...here })
+      assert.deepStrictEqual(plain(threads), plain(here))
 
       const found = run("find", [`${root}/ABCD`, "-mindepth", "1", "-print0"]).stdout.toString("latin1")
       const paths = found
@@ -168,8 +210,9 @@ describe("a manifest", () => {
         .slice(0, -1)
         .map((path) => path.slice(`${root}/ABCD/`.length))
         .sort()
+      const entries = [...here.entries]
       assert.deepStrictEqual<ReadonlyArray<string>>(
-        here.entries.map(({ path }) => path),
+        entries.map(({ path }) => path),
         paths
       )
       const looks = paths.map((path) =>
@@ -182,14 +225,14 @@ describe("a manifest", () => {
         looks.flatMap(({ ctimeNs, ino }) => [ino, ctimeNs])
       )
       assert.deepStrictEqual(
-        here.entries.map(({ mode, mtimeNs }) => [mtimeNs, mode]),
+        entries.map(({ mode, mtimeNs }) => [mtimeNs, mode]),
         looks.map(({ mode, mtimeNs }) => [mtimeNs, Number(mode)])
       )
       const itself = lstatSync(`${root}/ABCD`, { bigint: true })
       const times = [itself, ...looks].map(({ ctimeNs, mtimeNs }) => ({ ctimeNs, mtimeNs }))
       assert.deepStrictEqual(here.latest, times.reduce(laterTimes))
-      assert.strictEqual(here.hash, hashEntries({ mode: Number(itself.mode), mtimeNs: itself.mtimeNs }, here.entries))
-      assert.strictEqual(here.files, here.entries.filter(({ kind }) => kind === "file").length)
+      assert.strictEqual(here.hash, hashEntries({ mode: Number(itself.mode), mtimeNs: itself.mtimeNs }, entries))
+      assert.strictEqual(here.files, entries.filter(({ kind }) => kind === "file").length)
       assert.deepStrictEqual(
         here.escaped?.map(({ name }) => name),
         ["caf%E9", "caf%E9/%FF"]

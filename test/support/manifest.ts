@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto"
-import type { ManifestEntry } from "../../src/source/Manifest.ts"
+import type { Manifest, ManifestEntry } from "../../src/source/Manifest.ts"
 import type { RawPath } from "../../src/text/RawPath.ts"
 
 /** What `Manifest.hash` says, written down once more: the entries in their order, and the line of the folder itself before them. */
@@ -16,3 +16,6 @@ export const hashEntries = (
 /** Order of manifests and archives: by the bytes of the path. */
 export const byPath = (a: { readonly path: RawPath }, b: { readonly path: RawPath }): number =>
   a.path < b.path ? -1 : a.path > b.path ? 1 : 0
+
+/** To compare whole manifests. */
+export const plain = (manifest: Manifest) => ({ ...manifest, entries: [...manifest.entries] })

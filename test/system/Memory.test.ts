@@ -1,8 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { ownBuffer, ownMemory } from "../../src/system/WorkerJob.ts"
-import { release } from "../../src/zip/ReadSlice.ts"
+import { ownBuffer, ownMemory, release } from "../../src/system/WorkerJob.ts"
 import { makePlace, run } from "../support/program/built.ts"
 
 const { poolSize } = Buffer

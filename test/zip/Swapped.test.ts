@@ -214,10 +214,11 @@ describe("a manifest", () => {
     Effect.gen(function* () {
       const place = yield* scene
       const manifest = yield* listOf(place)
-      for (const [index, { path }] of manifest.entries.entries()) {
-        assert.deepStrictEqual(identityOf(manifest, index), identify(`${place.root}/ABCD/${path}`))
+      const entries = [...manifest.entries]
+      for (const [index, entry] of entries.entries()) {
+        assert.deepStrictEqual(identityOf(manifest, entry, index), identify(`${place.root}/ABCD/${entry.path}`))
       }
-      assert.isUndefined(identityOf(manifest, manifest.entries.length))
+      assert.isUndefined(identityOf(manifest, { mtimeNs: 0n }, entries.length))
     }).pipe(Effect.provide(layers()))
   )
 })

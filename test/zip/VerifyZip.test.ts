@@ -205,7 +205,7 @@ describe("verification in slices", () => {
       const manifest = yield* directories(root, 2500)
       assert.isUndefined(yield* failure(`${root}/a.zip`, manifest))
       const changed = (at: number, change: Partial<ManifestEntry>) =>
-        manifestOf(manifest.entries.map((entry, index) => (index === at ? { ...entry, ...change } : entry)))
+        manifestOf(Array.from(manifest.entries, (entry, index) => (index === at ? { ...entry, ...change } : entry)))
       const cases: ReadonlyArray<readonly [Manifest, string]> = [
         [changed(1023, { mode: 0o40700 }), '"11023/" has mode 40755 instead of 40700'],
         [changed(1024, { mode: 0o40700 }), '"11024/" has mode 40755 instead of 40700'],
@@ -257,7 +257,7 @@ describe("verification in slices", () => {
           zip.writeUInt32LE(size, 22)
           zip.writeUInt32LE(size, directory + 24)
           writeFileSync(`${root}/b.zip`, zip)
-          const wanted = manifestOf(manifest.entries.map((entry) => ({ ...entry, size })))
+          const wanted = manifestOf(Array.from(manifest.entries, (entry) => ({ ...entry, size })))
           const found = yield* failure(`${root}/b.zip`, wanted)
           assert.include(found?.message, 'damaged at "a": its data has another size than it says')
         }
