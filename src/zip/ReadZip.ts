@@ -1,5 +1,6 @@
 import * as yauzl from "yauzl"
 import { closeRead, fill, openRegular, waitingCalls } from "../system/FileCalls.ts"
+import { release } from "../system/WorkerJob.ts"
 import type { FileIdentity } from "./ArchiveIndex.ts"
 import { endRecords, localLength, readEntry, type ZipEntry } from "./Headers.ts"
 import { damaged, need, truncated, unreadable } from "./ZipError.ts"
@@ -97,6 +98,8 @@ function* parseRecords(records: Buffer, count: number): Generator<yauzl.Entry> {
     const entry = found.pop()
     // The only record that yauzl answers later consists of the fixed fields alone.
     if (entry === undefined) throw new Error("it has no name")
+    // yauzl has copied what it keeps.
+    if (index === count - 1) release(bytes)
     yield entry
   }
 }

@@ -1,4 +1,6 @@
+import { once } from "node:events"
 import { type Entry, type StandIn, ZipFile } from "yazl"
+import { release } from "../system/WorkerJob.ts"
 import { dosOf, type EntryHead, type EntrySums, rawNameField, timeField, zip64From } from "./Headers.ts"
 
 /**
@@ -71,21 +73,26 @@ export const makeDirectory = () => {
     record.writeUInt16LE(record.readUInt16LE(30) + length - record.length, 30)
     if (used + length > slab.length) {
       if (used > 0) slabs.push(slab.subarray(0, used))
-      slab = Buffer.allocUnsafe(Math.max(slabSize, length))
+      slab = Buffer.allocUnsafeSlow(Math.max(slabSize, length))
       used = 0
     }
     for (const bytes of [record, ...extra]) used += bytes.copy(slab, used)
     count += 1
   }
 
-  /** The directory and the end records, for a zip in which they begin at `offset`. */
+  /** The directory and the end records, for a zip in which they begin at `offset`. Each piece is freed when the next is taken. */
   async function* end(offset: number): AsyncGenerator<Buffer> {
     if (used > 0) slabs.push(slab.subarray(0, used))
     zip.entries = new Finished(count, slabs)
     zip.outputStreamCursor = offset
+    // To iterate over the stream would join all that is in it.
+    const chunks: Array<Buffer> = []
+    zip.outputStream.on("data", (chunk: Buffer) => chunks.push(chunk))
     zip.end()
-    for await (const chunk of zip.outputStream) {
-      yield typeof chunk === "string" ? Buffer.from(chunk, "latin1") : chunk
+    await once(zip.outputStream, "end")
+    for (const chunk of chunks) {
+      yield chunk
+      if (slabs.includes(chunk)) release(chunk, slabSize)
     }
   }
 
