@@ -43,18 +43,20 @@ export const parse = (text: string | undefined): Metadata | undefined => Option.
 
 const decode = Schema.decodeUnknownOption(Schema.parseJson(Metadata))
 
+/** To be written: the names may be made when they are asked for, each time anew. */
+export interface NewMetadata extends Omit<Metadata, "files"> {
+  readonly files: Iterable<string>
+}
+
 /** The metadata of an archive made from `manifest`. `createdAt` is in milliseconds since 1970. */
 export const make = (options: {
   readonly manifest: Manifest
   readonly checksums: Checksums
   readonly createdAt: number
   readonly snapshot: string
-}): Metadata => ({
+}): NewMetadata => ({
   zip_name: `${options.manifest.folder}.zip`,
-  files: [...options.manifest.entries]
-    .filter((entry) => entry.kind === "file")
-    .map((entry) => entry.name)
-    .sort(byUtf8Bytes),
+  files: filesOf(options.manifest),
   zip_md5: options.checksums.md5,
   zip_sha256: options.checksums.sha256,
   total_files: options.manifest.files,
@@ -63,9 +65,39 @@ export const make = (options: {
   snapshot: options.snapshot
 })
 
-const keys = Object.keys(Metadata.fields)
+const filesOf = ({ entries, escaped }: Manifest): Iterable<string> => {
+  const files = {
+    *[Symbol.iterator]() {
+      for (const { kind, name } of entries) if (kind === "file") yield name
+    }
+  }
+  // The order of the paths is that of the names unless some are escaped.
+  return escaped?.length === 0 ? files : [...files].sort(byUtf8Bytes)
+}
 
-export const encode = (metadata: Metadata): string => `${JSON.stringify(metadata, keys, 2)}\n`
+/** The first line with a key, and the text before the names: they stand there in the metadata of each archive. */
+export const headOf = (zipName: string): string => `{\n  "zip_name": ${JSON.stringify(zipName)},\n  "files": [`
+
+const chunkLength = 64 * 1024
+
+/** As JSON.stringify gives it with two spaces, in UTF-8, in pieces: a million names are many bytes. */
+export const encode = ({ files, zip_name, ...rest }: NewMetadata): ReadonlyArray<Uint8Array> => {
+  const chunks: Array<Uint8Array> = []
+  let text = headOf(zip_name)
+  let before = "\n    "
+  for (const name of files) {
+    text += before + JSON.stringify(name)
+    before = ",\n    "
+    if (text.length < chunkLength) continue
+    chunks.push(Buffer.from(text))
+    text = ""
+  }
+  const end = JSON.stringify(rest, keys, 2).slice(1)
+  chunks.push(Buffer.from(`${text}${before === "\n    " ? "" : "\n  "}],${end}\n`))
+  return chunks
+}
+
+const keys = Object.keys(Metadata.fields)
 
 // JavaScript compares UTF-16 units, which puts emoji before U+E000..U+FFFF; UTF-8 bytes do not.
 const byUtf8Bytes = (a: string, b: string): number =>

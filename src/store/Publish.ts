@@ -211,7 +211,7 @@ const survey = Effect.fnUntraced(function* (paths: FolderLayout, checked: Previo
           measured: yield* digests(zip),
           md5: yield* content(n.md5),
           sha256: yield* content(n.sha256),
-          metadata: yield* content(n.metadata)
+          metadata: present.has(n.metadata) ? yield* disk.readBytes(join(paths.home, n.metadata)) : undefined
         })
   // As it was published or, where that is not known, as it is now.
   const prevMetadataSha256 =

@@ -21,7 +21,7 @@ export interface Found {
   readonly measured: Checksums | undefined
   readonly md5: string | undefined
   readonly sha256: string | undefined
-  readonly metadata: string | undefined
+  readonly metadata: Uint8Array | undefined
 }
 
 /** What becomes of the current archive when a new one is published. */
@@ -29,7 +29,8 @@ export type Current =
   | { readonly _tag: "Absent" }
   /** It is not what was published. It must not take the place of a good previous archive. */
   | { readonly _tag: "Damaged"; readonly reason: string }
-  | { readonly _tag: "Whole"; readonly checksums: Checksums; readonly metadata: Metadata.Metadata }
+  /** Its metadata, or the bytes in which this program published it. */
+  | { readonly _tag: "Whole"; readonly checksums: Checksums; readonly metadata: Metadata.NewMetadata | Uint8Array }
   /** No metadata describes it; `without`, to be read after "metadata.json", says why. */
   | { readonly _tag: "Whole"; readonly checksums: Checksums; readonly metadata: undefined; readonly without: string }
 
@@ -50,7 +51,13 @@ export const judge = (found: Found): Current => {
   }
   const checksums = state === undefined ? measured : { md5: state.zip_md5, sha256: state.zip_sha256 }
   if (checksums === undefined) return damaged("nothing is known of it")
-  const metadata = Option.getOrUndefined(decodeMetadata(found.metadata))
+  const published = state?.metadata_sha256
+  const asPublished =
+    published !== undefined && found.metadata !== undefined && published === digestOf([found.metadata])
+  // Its digest stands for what it says: to parse a million names takes much memory.
+  const metadata = asPublished
+    ? undefined
+    : Option.getOrUndefined(decodeMetadata(found.metadata && textOf(found.metadata)))
   const matches =
     metadata === undefined
       ? undefined
@@ -67,15 +74,15 @@ export const judge = (found: Found): Current => {
   }
   const without = (why: string): Current => ({ _tag: "Whole", checksums, metadata: undefined, without: why })
   if (found.metadata === undefined) return without("is missing")
+  if (asPublished) return { _tag: "Whole", checksums, metadata: found.metadata }
   // If it were written anew, a text that was changed would get the digest of a good one.
-  const published = state?.metadata_sha256
-  if (published !== undefined && published !== digestOf(found.metadata)) {
-    return without("is damaged: it is not the text that was published")
-  }
+  if (published !== undefined) return without("is damaged: it is not the text that was published")
   if (metadata === undefined) return without("cannot be understood")
   if (matches === false) return without("is that of another archive")
   return { _tag: "Whole", checksums, metadata: { ...metadata, zip_sha256: checksums.sha256 } }
 }
+
+const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)
 
 const Step = Schema.Struct({
   name: Schema.String,
@@ -85,12 +92,14 @@ const Step = Schema.Struct({
 })
 export type Step = typeof Step.Type
 
+type Content = string | ReadonlyArray<Uint8Array>
+
 /** All that a publication does, made before anything is touched. */
 export interface PublishPlan {
   readonly folder: FolderName
   readonly rotates: boolean
   readonly same: boolean
-  readonly writes: ReadonlyArray<{ readonly name: string; readonly content: string }>
+  readonly writes: ReadonlyArray<{ readonly name: string; readonly content: Content }>
   /** In order; undone in the opposite order. */
   readonly steps: ReadonlyArray<Step>
 }
@@ -98,7 +107,7 @@ export interface PublishPlan {
 /** `prevMetadataSha256`: what the state is to say of `metadata.prev.json` where the previous archive stays as it is. */
 export const make = (options: {
   readonly folder: FolderName
-  readonly metadata: Metadata.Metadata
+  readonly metadata: Metadata.NewMetadata
   readonly state: FolderState
   readonly current: Current
   readonly present: ReadonlySet<string>
@@ -110,14 +119,7 @@ export const make = (options: {
   // The same bytes are no new generation: they would only push the previous one out.
   const same = current._tag === "Whole" && current.checksums.sha256 === state.zip_sha256
   const rotates = current._tag === "Whole" && !same
-  const previous =
-    rotates && current.metadata !== undefined
-      ? Metadata.encode({
-          ...current.metadata,
-          zip_name: n.prevZip,
-          zip_md5: current.metadata.zip_md5.toLowerCase()
-        })
-      : undefined
+  const previous = rotates && current.metadata !== undefined ? previousOf(n, current.metadata) : undefined
   const previousDigest = rotates ? previous && digestOf(previous) : options.prevMetadataSha256
   const { prev_metadata_sha256: _, ...fields } = state
   const published: FolderState = {
@@ -125,7 +127,7 @@ export const make = (options: {
     metadata_sha256: digestOf(text),
     ...(previousDigest === undefined ? {} : { prev_metadata_sha256: previousDigest })
   }
-  const writes = [
+  const writes: Array<PublishPlan["writes"][number]> = [
     { name: n.md5, content: Metadata.encodeChecksums(state.zip_md5, n.zip) },
     { name: n.sha256, content: Metadata.encodeChecksums(state.zip_sha256, n.zip) },
     { name: n.metadata, content: text },
@@ -148,8 +150,21 @@ export const make = (options: {
   return { folder, rotates, same, writes, steps }
 }
 
-/** SHA-256 (hex) of a text in UTF-8. */
-export const digestOf = (text: string): string => createHash("sha256").update(text, "utf8").digest("hex")
+/** The metadata of the current archive as that of the previous one. All that this program publishes begin alike. */
+const previousOf = (n: ReturnType<typeof publishedFileNames>, metadata: Metadata.NewMetadata | Uint8Array): Content => {
+  if (!(metadata instanceof Uint8Array)) {
+    return Metadata.encode({ ...metadata, zip_name: n.prevZip, zip_md5: metadata.zip_md5.toLowerCase() })
+  }
+  const from = Buffer.byteLength(Metadata.headOf(n.zip))
+  return [Buffer.from(Metadata.headOf(n.prevZip)), metadata.subarray(from)]
+}
+
+/** SHA-256 (hex) of a text in UTF-8, or of bytes. */
+export const digestOf = (text: Content): string => {
+  const hash = createHash("sha256")
+  for (const part of typeof text === "string" ? [text] : text) hash.update(part)
+  return hash.digest("hex")
+}
 
 /** The record of a publication that has begun: see the protocol in Publish.ts. */
 const Journal = Schema.Struct({

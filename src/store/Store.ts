@@ -24,7 +24,7 @@ import { Zfs } from "../zfs/Zfs.ts"
 import type { ArchiveIndex, PreviousArchive } from "../zip/ArchiveIndex.ts"
 import type { FolderFailure, FolderRecord, FolderState } from "./FolderState.ts"
 import * as Layout from "./Layout.ts"
-import type { Metadata } from "./Metadata.ts"
+import type { NewMetadata } from "./Metadata.ts"
 import { unmounted } from "./Mounts.ts"
 import { publish, wouldPublish } from "./Publish.ts"
 import * as Records from "./Records.ts"
@@ -121,7 +121,7 @@ export interface Staging {
 }
 
 export interface Publication {
-  readonly metadata: Metadata
+  readonly metadata: NewMetadata
   readonly state: FolderState
   readonly index?: ArchiveIndex | undefined
   /** The result of {@link Store.previous}, so that the previous archive is not read a second time. */

@@ -40,6 +40,9 @@ export interface DiskStat {
   readonly ctimeMs: number
 }
 
+/** Text goes to files as UTF-8. */
+export type Content = string | Uint8Array | ReadonlyArray<Uint8Array>
+
 /** Single operations on our own files (target, staging, state). An interruption waits for the one that is under way. */
 export class Disk extends Context.Tag("zipper/Disk")<
   Disk,
@@ -51,10 +54,10 @@ export class Disk extends Context.Tag("zipper/Disk")<
     /** Content as UTF-8, or with `readBytes` as it is; undefined without such a file. Never through a symlink. */
     readonly read: (path: string) => Effect.Effect<string | undefined, DiskError>
     readonly readBytes: (path: string) => Effect.Effect<Uint8Array | undefined, DiskError>
-    /** Creates a file that must not exist, writes it (text as UTF-8), and syncs it. A part may stay when that fails. */
-    readonly write: (path: string, content: string | Uint8Array, mode?: number) => Effect.Effect<void, DiskError>
+    /** Creates a file that must not exist, writes it, and syncs it. A part may stay when that fails. */
+    readonly write: (path: string, content: Content, mode?: number) => Effect.Effect<void, DiskError>
     /** The same without syncing: for what a power cut may garble. */
-    readonly writeUnsynced: (path: string, content: Uint8Array) => Effect.Effect<void, DiskError>
+    readonly writeUnsynced: (path: string, content: Content) => Effect.Effect<void, DiskError>
     /** Adds a line to a file, in one write, after the end of a line that was cut short, and syncs. Never through a symlink. */
     readonly append: (path: string, line: string) => Effect.Effect<void, DiskError>
     /** `chmod`, regardless of the umask; not of a symlink. */
@@ -91,8 +94,7 @@ export class Disk extends Context.Tag("zipper/Disk")<
       attempt("write", path, () => withFile(path, createOnly, writeAll(content), mode)).pipe(
         Effect.flatMap(logSync(path))
       ),
-    writeUnsynced: (path, content) =>
-      attempt("write", path, () => withFile(path, createOnly, (file) => file.writeFile(content))),
+    writeUnsynced: (path, content) => attempt("write", path, () => withFile(path, createOnly, writeUnsynced(content))),
     append: (path, line) =>
       attempt("append to", path, () => withFile(path, appending, appendLine(line))).pipe(Effect.flatMap(logSync(path))),
     setMode: (path, mode) => attempt("set the mode of", path, () => withFile(path, readOnly, changeMode(mode))),
@@ -148,8 +150,13 @@ const isMissing = ({ code }: DiskError): boolean => code === "ENOENT" || code ==
 const appending =
   constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
-const writeAll = (content: string | Uint8Array) => async (file: fs.FileHandle) => {
-  await file.writeFile(content, "utf8")
+const writeUnsynced = (content: Content) => async (file: fs.FileHandle) => {
+  const parts = typeof content === "string" || content instanceof Uint8Array ? [content] : content
+  for (const part of parts) await file.writeFile(part, "utf8")
+}
+
+const writeAll = (content: Content) => async (file: fs.FileHandle) => {
+  await writeUnsynced(content)(file)
   return syncOpen(file)
 }
 

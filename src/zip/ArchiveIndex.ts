@@ -69,33 +69,32 @@ const digestSize = 32
 const methods = ["auto", "deflate"] as const
 
 /** Magic, byte order (4 bytes), method, level, 2 bytes of padding, entries (8), SHA-256 of the zip, stamps, SHA-256 of all. */
-export const encode = (index: ArchiveIndex): Uint8Array => {
-  const { byteLength } = index.stamps
-  const bytes = Buffer.alloc(headerSize + byteLength + digestSize)
-  magic.copy(bytes)
-  new Uint32Array(bytes.buffer, bytes.byteOffset + 16, 1)[0] = byteOrder
-  bytes.writeUInt8(methods.indexOf(index.method), 20)
-  bytes.writeUInt8(index.level, 21)
-  bytes.writeBigUInt64LE(BigInt(index.stamps.length / 2), 24)
-  bytes.write(index.sha256, 32, "hex")
-  bytes.set(new Uint8Array(index.stamps.buffer, index.stamps.byteOffset, byteLength), headerSize)
-  digestOf(bytes).copy(bytes, headerSize + byteLength)
-  return bytes
+export const encode = ({ level, method, sha256, stamps }: ArchiveIndex): ReadonlyArray<Uint8Array> => {
+  const header = Buffer.alloc(headerSize)
+  magic.copy(header)
+  new Uint32Array(header.buffer, header.byteOffset + 16, 1)[0] = byteOrder
+  header.writeUInt8(methods.indexOf(method), 20)
+  header.writeUInt8(level, 21)
+  header.writeBigUInt64LE(BigInt(stamps.length / 2), 24)
+  header.write(sha256, 32, "hex")
+  const bytes = Buffer.from(stamps.buffer, stamps.byteOffset, stamps.byteLength)
+  return [header, bytes, createHash("sha256").update(header).update(bytes).digest()]
 }
 
 /** What {@link encode} made; undefined when it is damaged, or of another version or machine. */
 export const decode = (content: Uint8Array): ArchiveIndex | undefined => {
   if (content.length < headerSize + digestSize) return undefined
-  // A copy, so that numbers of 8 bytes lie where they may.
-  const bytes = Buffer.from(new Uint8Array(content).buffer)
+  // A copy where numbers of 8 bytes do not lie where they may.
+  const { buffer, byteLength, byteOffset } = content.byteOffset % 8 === 0 ? content : new Uint8Array(content)
+  const bytes = Buffer.from(buffer, byteOffset, byteLength)
   const length = bytes.length - headerSize - digestSize
   const method = methods[bytes.readUInt8(20)]
   if (
     method === undefined ||
     !bytes.subarray(0, magic.length).equals(magic) ||
-    new Uint32Array(bytes.buffer, 16, 1)[0] !== byteOrder ||
+    new Uint32Array(buffer, byteOffset + 16, 1)[0] !== byteOrder ||
     bytes.readBigUInt64LE(24) * 16n !== BigInt(length) ||
-    !digestOf(bytes).equals(bytes.subarray(headerSize + length))
+    !createHash("sha256").update(bytes.subarray(0, -digestSize)).digest().equals(bytes.subarray(-digestSize))
   ) {
     return undefined
   }
@@ -103,11 +102,6 @@ export const decode = (content: Uint8Array): ArchiveIndex | undefined => {
     method,
     level: bytes.readUInt8(21),
     sha256: bytes.toString("hex", 32, headerSize),
-    stamps: new BigInt64Array(bytes.buffer, headerSize, length / 8)
+    stamps: new BigInt64Array(buffer, byteOffset + headerSize, length / 8)
   }
 }
-
-const digestOf = (bytes: Buffer): Buffer =>
-  createHash("sha256")
-    .update(bytes.subarray(0, bytes.length - digestSize))
-    .digest()

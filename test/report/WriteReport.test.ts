@@ -20,7 +20,7 @@ import { makeReport, type Reserved, writeReport } from "../../src/report/writeRe
 import { noRules } from "../../src/source/Exclude.ts"
 import { statusOfArchive } from "../../src/status/Status.ts"
 import { Store } from "../../src/store/Store.ts"
-import { Disk, DiskError } from "../../src/system/Disk.ts"
+import { type Content, Disk, DiskError } from "../../src/system/Disk.ts"
 import { memoryLock } from "../doubles/Lock.ts"
 import { fourLetters } from "../support/folders.ts"
 import { makeState } from "../support/program/state.ts"
@@ -113,7 +113,7 @@ it.scoped("a page that others may not read is not readable for them at any time"
       Disk,
       Effect.map(Disk, (disk) => ({
         ...disk,
-        write: (path: string, content: string | Uint8Array, mode?: number) =>
+        write: (path: string, content: Content, mode?: number) =>
           Effect.tap(disk.write(path, content, mode), () => modes.push(statSync(path).mode & 0o777))
       }))
     ).pipe(Layer.provide(Disk.layer))

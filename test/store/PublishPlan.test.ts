@@ -5,6 +5,8 @@ import * as Metadata from "../../src/store/Metadata.ts"
 import * as PublishPlan from "../../src/store/PublishPlan.ts"
 import { abcd, folderName, publicationOf } from "../support/store/storeKit.ts"
 
+const bytesOf = (value: object) => Buffer.from(JSON.stringify(value))
+
 const n = PublishedNames.publishedFileNames(abcd)
 const all = PublishPlan.publishedNames(abcd)
 const { metadata, state } = publicationOf("the current archive")
@@ -16,8 +18,11 @@ const found: PublishPlan.Found = {
   measured: undefined,
   md5: `${checksums.md5}  ${n.zip}\n`,
   sha256: `${checksums.sha256}  ${n.zip}\n`,
-  metadata: JSON.stringify(metadata)
+  metadata: bytesOf(metadata)
 }
+
+const textOf = (content: string | ReadonlyArray<Uint8Array> = "") =>
+  typeof content === "string" ? content : Buffer.concat(content).toString()
 
 const damaged = (change: Partial<PublishPlan.Found>) => PublishPlan.judge({ ...found, ...change })._tag
 
@@ -39,7 +44,7 @@ describe("judge", () => {
     assert.strictEqual(damaged(foreign), "Whole")
     assert.strictEqual(damaged({ ...foreign, md5: `${"0".repeat(32)}  ${n.zip}\n` }), "Damaged")
     assert.strictEqual(damaged({ ...foreign, sha256: `${"0".repeat(64)}  ${n.zip}\n` }), "Damaged")
-    const other = JSON.stringify({ ...metadata, zip_md5: "0".repeat(32) })
+    const other = bytesOf({ ...metadata, zip_md5: "0".repeat(32) })
     assert.strictEqual(damaged({ ...foreign, metadata: other }), "Damaged")
   })
 
@@ -51,7 +56,7 @@ describe("judge", () => {
       measured: checksums,
       md5: found.md5,
       sha256: undefined,
-      metadata: JSON.stringify(older)
+      metadata: bytesOf(older)
     })
     assert.deepStrictEqual(current, { _tag: "Whole", checksums, metadata })
   })
@@ -59,9 +64,9 @@ describe("judge", () => {
   it("metadata that are missing, damaged or of another archive are not invented", () => {
     for (const [content, without] of [
       [undefined, "is missing"],
-      ["{", "cannot be understood"],
-      ["{}", "cannot be understood"],
-      [JSON.stringify({ ...metadata, zip_md5: "0".repeat(32) }), "is that of another archive"]
+      [Buffer.from("{"), "cannot be understood"],
+      [bytesOf({}), "cannot be understood"],
+      [bytesOf({ ...metadata, zip_md5: "0".repeat(32) }), "is that of another archive"]
     ] as const) {
       assert.deepStrictEqual(PublishPlan.judge({ ...found, metadata: content }), {
         _tag: "Whole",
@@ -73,10 +78,10 @@ describe("judge", () => {
   })
 
   it("metadata that is not the text that was published is not taken over, whatever it says", () => {
-    const text = Metadata.encode(metadata)
+    const text = textOf(Metadata.encode(metadata))
     const knows = { ...state, metadata_sha256: PublishPlan.digestOf(text) }
-    const judge = (content: string) => PublishPlan.judge({ ...found, state: knows, metadata: content })
-    assert.deepStrictEqual(judge(text), { _tag: "Whole", checksums, metadata })
+    const judge = (content: string) => PublishPlan.judge({ ...found, state: knows, metadata: Buffer.from(content) })
+    assert.deepStrictEqual(judge(text), { _tag: "Whole", checksums, metadata: Buffer.from(text) })
     assert.deepStrictEqual(judge(text.replace("2025", "2016")), {
       _tag: "Whole",
       checksums,
@@ -90,6 +95,11 @@ const current: FastCheck.Arbitrary<PublishPlan.Current> = FastCheck.oneof(
   FastCheck.constant<PublishPlan.Current>({ _tag: "Absent" }),
   FastCheck.constant<PublishPlan.Current>({ _tag: "Damaged", reason: "its size" }),
   FastCheck.constant<PublishPlan.Current>({ _tag: "Whole", checksums, metadata }),
+  FastCheck.constant<PublishPlan.Current>({
+    _tag: "Whole",
+    checksums,
+    metadata: Buffer.concat(Metadata.encode(metadata))
+  }),
   FastCheck.constant<PublishPlan.Current>({
     _tag: "Whole",
     checksums,
@@ -168,14 +178,16 @@ describe("make", () => {
   })
 
   it("names the previous archive in its files", () => {
-    const plan = planOf({ current: { _tag: "Whole", checksums, metadata }, present: new Set(all) })
-    const content = (name: string) => plan.writes.find((write) => write.name === name)?.content
-    assert.strictEqual(content(n.prevMd5), `${checksums.md5}  ABCD.prev.zip\n`)
-    assert.strictEqual(content(n.prevSha256), `${checksums.sha256}  ABCD.prev.zip\n`)
-    assert.strictEqual(
-      content(n.prevMetadata),
-      `${JSON.stringify({ ...metadata, zip_name: "ABCD.prev.zip" }, null, 2)}\n`
-    )
+    for (const known of [metadata, Buffer.from(`${JSON.stringify(metadata, null, 2)}\n`)]) {
+      const plan = planOf({ current: { _tag: "Whole", checksums, metadata: known }, present: new Set(all) })
+      const content = (name: string) => textOf(plan.writes.find((write) => write.name === name)?.content)
+      assert.strictEqual(content(n.prevMd5), `${checksums.md5}  ABCD.prev.zip\n`)
+      assert.strictEqual(content(n.prevSha256), `${checksums.sha256}  ABCD.prev.zip\n`)
+      assert.strictEqual(
+        content(n.prevMetadata),
+        `${JSON.stringify({ ...metadata, zip_name: "ABCD.prev.zip" }, null, 2)}\n`
+      )
+    }
   })
 })
 
@@ -198,6 +210,18 @@ describe("journal", () => {
       content.replace("replace", "explode")
     ]) {
       assert.isUndefined(PublishPlan.decodeJournal(abcd, other), other)
+    }
+  })
+
+  it("writes a long list of files in pieces, as JSON", () => {
+    const files = Array.from({ length: 20_000 }, (_, index) => `folder/"${index}" größer`)
+    for (const long of [
+      { ...metadata, files },
+      { ...metadata, files: [] }
+    ]) {
+      const pieces = Metadata.encode(long)
+      assert.strictEqual(textOf(pieces), `${JSON.stringify(long, null, 2)}\n`)
+      assert.isBelow(Math.max(...pieces.map(({ length }) => length)), 100_000)
     }
   })
 })

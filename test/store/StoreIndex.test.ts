@@ -122,7 +122,7 @@ describe("the archive before", () => {
     },
     {
       name: "the index is of another archive",
-      damage: (place) => fs.writeFileSync(indexFile(place), encode(indexOf("two"))),
+      damage: (place) => fs.writeFileSync(indexFile(place), Buffer.concat(encode(indexOf("two")))),
       said: /index\/ABCD is of another archive/
     },
     {

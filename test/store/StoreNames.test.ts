@@ -6,7 +6,7 @@ import * as Layer from "effect/Layer"
 import { encodeChecksums, parseChecksums } from "../../src/store/Metadata.ts"
 import { PublishedArchives } from "../../src/store/PublishedArchive.ts"
 import { Store } from "../../src/store/Store.ts"
-import { Disk } from "../../src/system/Disk.ts"
+import { type Content, Disk } from "../../src/system/Disk.ts"
 import { archive, folderName, hasher, logsOf, scopedPlace, storeOn } from "../support/store/storeKit.ts"
 
 const placeOf = (folders: RegExp) => Effect.map(scopedPlace, (place) => ({ ...place, folders }))
@@ -20,8 +20,8 @@ const folding = Layer.effect(
     return {
       ...disk,
       stat: (name: string) => disk.stat(real(name)),
-      writeUnsynced: (name: string, content: Uint8Array) => disk.writeUnsynced(real(name), content),
-      write: (name: string, content: string | Uint8Array, mode?: number) => disk.write(real(name), content, mode),
+      writeUnsynced: (name: string, content: Content) => disk.writeUnsynced(real(name), content),
+      write: (name: string, content: Content, mode?: number) => disk.write(real(name), content, mode),
       remove: (name: string) => disk.remove(real(name)),
       removeFolder: (name: string) => disk.removeFolder(real(name)),
       list: (name: string) => disk.list(real(name)),

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import { Store, type StoreSettings } from "../../src/store/Store.ts"
-import { Disk } from "../../src/system/Disk.ts"
+import { type Content, Disk } from "../../src/system/Disk.ts"
 import * as DiskFaults from "../support/store/diskFaults.ts"
 import { inspect } from "../support/store/storeCheck.ts"
 import {
@@ -344,7 +344,7 @@ const interruptAt = (place: StoreSettings, at: (operation: DiskFaults.Operation)
             : effect
         return {
           ...real,
-          write: (file: string, content: string | Uint8Array) => hold("write", file, real.write(file, content)),
+          write: (file: string, content: Content) => hold("write", file, real.write(file, content)),
           rename: (from: string, to: string) => hold("rename", to, real.rename(from, to))
         }
       })

@@ -27,7 +27,7 @@ export const setOf = (name: FolderName, which: Which, change: Partial<PublishedA
       created_at_utc: "2025-01-01T12:00:00Z",
       snapshot: "live"
     }
-    const text = Metadata.encode(metadata)
+    const text = Buffer.concat(Metadata.encode(metadata)).toString()
     const state: FolderState = {
       version: 1,
       folder: name,
