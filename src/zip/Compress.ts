@@ -158,7 +158,7 @@ export const sampleMethod: WorkerJob<{ readonly fd: number; readonly size: numbe
 const batchEntries = 64
 const batchBytes = 512 * 1024
 /** Copied entries that may lie between them, which have to be in memory meanwhile. */
-const mostCopied = 2048
+const mostCopied = 1024
 
 /** Memory that all threads see: a thread's result goes there, so that nothing is sent or allocated anew. */
 export type Slot = Uint8Array
@@ -211,7 +211,7 @@ export async function* units(plan: Iterable<Piece> | AsyncIterable<Piece>): Asyn
       endPiece()
       pieces.push(piece)
       copied += piece.entries.length
-      if (copied >= mostCopied) yield endBatch()
+      if (count === 0 || copied >= mostCopied) yield endBatch()
       continue
     }
     for (const [offset, entry] of piece.entries.entries()) {

@@ -65,7 +65,8 @@ interface FreshPiece {
 
 export type Piece = CopiedPiece | FreshPiece
 
-const mostEntries = 2048
+/** Little enough to be garbage by the time at which the collector looks at it. */
+const mostEntries = 256
 
 /**
  * The manifest's entries in order, each to be compressed or copied. A file is copied where name, size, mode and time are as in
