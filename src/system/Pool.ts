@@ -85,6 +85,7 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
       const worker = new Worker(program, { eval: typeof program === "string", resourceLimits })
       const thread: Thread = { worker, tasks: [], ready: false, stopping: false, trouble: undefined }
       threads.add(thread)
+      worker.once("online", keepYoungSpace)
       worker.on("message", (message) => {
         if (message === ready) {
           thread.ready = true
