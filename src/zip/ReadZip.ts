@@ -196,12 +196,17 @@ const readUint64 = (bytes: Buffer, at: number): number => bytes.readUInt32LE(at)
 
 /** The entries of a zip that this program wrote and that can be trusted, in batches, from its central directory alone. */
 export async function* readEntries(path: string, signal: AbortSignal): AsyncGenerator<ReadonlyArray<ZipEntry>> {
+  for await (const batch of entriesInTurn(path, signal)) yield [...batch]
+}
+
+/** The same, each entry made when it is asked for, which fails where it is damaged. */
+export async function* entriesInTurn(path: string, signal: AbortSignal): AsyncGenerator<Iterable<ZipEntry>> {
   signal.throwIfAborted()
   const zip = await openZip(path)
   try {
     for await (const slice of slices(zip, await readEnd(zip))) {
       signal.throwIfAborted()
-      yield [...readRecords(await recordsOf(zip, slice), slice, path)]
+      yield readRecords(await recordsOf(zip, slice), slice, path)
     }
   } finally {
     await zip.close()

@@ -8,7 +8,7 @@ import { type FileIdentity, isSameFile, type PreviousArchive } from "./ArchiveIn
 import { type EntryHead, headOf, sourcePath, type ZipEntry } from "./Headers.ts"
 import { settleAll } from "./LookAhead.ts"
 import type { Output } from "./Output.ts"
-import { type Extent, readEntries } from "./ReadZip.ts"
+import { type Extent, entriesInTurn } from "./ReadZip.ts"
 import type { Directory } from "./Yazl.ts"
 import { ArchiveError, type ArchiveReport, type CopiedRange } from "./ZipError.ts"
 
@@ -75,7 +75,7 @@ const mostEntries = 256
 export async function* pieces(
   manifest: Pick<Manifest, "entries" | "stamps">,
   noted: BigInt64Array,
-  before: AsyncIterable<ReadonlyArray<OldEntry>>
+  before: AsyncIterable<Iterable<OldEntry>>
 ): AsyncGenerator<Piece> {
   const { entries, stamps = new BigInt64Array(0) } = manifest
   const old = makeCursor(before)
@@ -126,35 +126,36 @@ export function* freshPieces({ entries }: Pick<Manifest, "entries">): Generator<
 }
 
 /** Walks forwards through the old entries, which come in batches in the order of their paths. */
-const makeCursor = (before: AsyncIterable<ReadonlyArray<OldEntry>>) => {
+const makeCursor = (before: AsyncIterable<Iterable<OldEntry>>) => {
   const batches = before[Symbol.asyncIterator]()
-  let batch: ReadonlyArray<OldEntry> = []
-  let at = 0
-  let count = 0
+  let batch: Iterator<OldEntry> = [].values()
+  let index = -1
   let ended = false
+  let entry: OldEntry | undefined
   let path: string | undefined
 
-  const goTo = (index: number): void => {
-    at = index
-    const entry = batch[at]
+  const step = (): void => {
+    const next = batch.next()
+    entry = next.done === true ? undefined : next.value
     path = entry === undefined ? undefined : sourcePath(entry)
+    if (entry !== undefined) index += 1
   }
 
   return {
     /** Steps to the first entry that is not before `wanted`; false when the batch ended first, and there may be more. */
     seek: (wanted: string): boolean => {
-      while (path !== undefined && path < wanted) goTo(at + 1)
-      return at < batch.length || ended
+      while (path !== undefined && path < wanted) step()
+      return entry !== undefined || ended
     },
     more: async (): Promise<void> => {
       const next = await batches.next()
-      count += batch.length
       ended = next.done === true
-      batch = next.done === true ? [] : next.value
-      goTo(0)
+      if (next.done === true) return
+      batch = next.value[Symbol.iterator]()
+      step()
     },
-    entryAt: (wanted: string): OldEntry | undefined => (path === wanted ? batch[at] : undefined),
-    index: (): number => count + at,
+    entryAt: (wanted: string): OldEntry | undefined => (path === wanted ? entry : undefined),
+    index: (): number => index,
     close: async (): Promise<void> => {
       await batches.return?.()
     }
@@ -202,12 +203,20 @@ export const openPrevious = async (previous: PreviousArchive) => {
     throw cause
   }
 
-  async function* entries(signal: AbortSignal): AsyncGenerator<ReadonlyArray<OldEntry>> {
+  function* checked(batch: Iterable<OldEntry>): Generator<OldEntry> {
     try {
-      for await (const batch of readEntries(zip, signal)) {
+      yield* batch
+    } catch (cause) {
+      failed(cause)
+    }
+  }
+
+  async function* entries(signal: AbortSignal): AsyncGenerator<Iterable<OldEntry>> {
+    try {
+      for await (const batch of entriesInTurn(zip, signal)) {
         // Its name was opened once more for these.
         same(await fs.lstat(zip))
-        yield batch
+        yield checked(batch)
       }
     } catch (cause) {
       if (signal.aborted) throw cause
