@@ -199,14 +199,16 @@ export async function* readEntries(path: string, signal: AbortSignal): AsyncGene
   for await (const batch of entriesInTurn(path, signal)) yield [...batch]
 }
 
-/** The same, each entry made when it is asked for, which fails where it is damaged. */
+/** The same, each entry made when it is asked for, which fails where it is damaged. No batch can be read when the next is asked for. */
 export async function* entriesInTurn(path: string, signal: AbortSignal): AsyncGenerator<Iterable<ZipEntry>> {
   signal.throwIfAborted()
   const zip = await openZip(path)
   try {
     for await (const slice of slices(zip, await readEnd(zip))) {
       signal.throwIfAborted()
-      yield readRecords(await recordsOf(zip, slice), slice, path)
+      const records = await recordsOf(zip, slice)
+      yield readRecords(records, slice, path)
+      release(records)
     }
   } finally {
     await zip.close()
