@@ -5,7 +5,7 @@ import { defaultThreads, wholeName } from "../config/Config.ts"
 import { FindError } from "../restore/FindArchive.ts"
 import { JobStates } from "../runs/JobState.ts"
 import { nameProblem, parseFolderName } from "../source/FolderName.ts"
-import { PublishedArchives, type Which } from "../store/PublishedArchive.ts"
+import { type ArchivesError, PublishedArchives, type Which } from "../store/PublishedArchive.ts"
 import { Disk } from "../system/Disk.ts"
 import { Hasher } from "../system/Hasher.ts"
 import { Process } from "../system/Process.ts"
@@ -17,7 +17,7 @@ import { ArchiveReader } from "../zip/Archiver.ts"
 import { archiving, loadConfig } from "./command.ts"
 import { findConfig } from "./configPath.ts"
 import { UsageError } from "./exit.ts"
-import { stateOf } from "./layers.ts"
+import { placesOf, stateOf } from "./layers.ts"
 import * as options from "./options.ts"
 import * as progressBar from "./progressBar.ts"
 
@@ -52,7 +52,7 @@ interface ConfiguredFlags {
 export interface ChosenArchives<Words extends PlaceWords = PlaceWords> {
   readonly which: Which
   readonly words: Words
-  readonly layer: Layer.Layer<PublishedArchives, UsageError | ZfsError, Disk>
+  readonly layer: Layer.Layer<PublishedArchives, UsageError | ArchivesError | ZfsError, Disk>
 }
 
 /** Those of a configuration, and the configuration. */
@@ -61,7 +61,8 @@ export const configuredArchives = Effect.fnUntraced(function* (command: string, 
   const config = yield* archiving(path, yield* loadConfig(path))
   const words = optionWords("--config", named)
   const wanted = wholeName(config.folders)
-  return { config, ...chosen(command, flags, config.target_path, { place: words, job: words }, wanted) }
+  const places = placesOf(config)
+  return { config, ...chosen(command, flags, config.target_path, { place: words, job: words }, wanted, places) }
 })
 
 /** Those of `--from`, else of a configuration, with all that it takes to read them and nothing that writes. */
@@ -97,15 +98,16 @@ const chosen = <Words extends PlaceWords>(
   { at, prev }: Pick<ConfiguredFlags, "at" | "prev">,
   target: string,
   words: Words,
-  wanted?: RegExp
+  wanted?: RegExp,
+  places?: ReadonlyArray<string>
 ): ChosenArchives<Words> => ({
   which: prev ? "previous" : "current",
   words:
     at === undefined ? words : { ...words, place: [...words.place, ...optionWords("--at", at)], frozen: true as const },
   layer:
     at === undefined
-      ? PublishedArchives.layer(target, wanted)
-      : PublishedArchives.layerAt(target, at, wanted).pipe(
+      ? PublishedArchives.layer(target, wanted, places)
+      : PublishedArchives.layerAt(target, at, wanted, places).pipe(
           Layer.mapError((error) =>
             error._tag === "NoSuchSnapshot" ? new UsageError({ command, problems: [error.message] }) : error
           ),

@@ -106,10 +106,11 @@ export const replicationIdentity = () => ({
 })
 
 /** `job` is the same for every run from this source to this target; it tells the job's snapshots from those of others. */
-export const archiveIdentity = ({ source_path, target_path }: Pick<ArchiveConfig, "source_path" | "target_path">) => ({
-  ...replicationIdentity(),
-  job: shortDigest(`${source_path}\0${target_path}`)
-})
+export const archiveIdentity = (config: JobPaths) => ({ ...replicationIdentity(), job: jobIdOf(config) })
+
+type JobPaths = Pick<ArchiveConfig, "source_path" | "target_path">
+
+const jobIdOf = ({ source_path, target_path }: JobPaths) => shortDigest(`${source_path}\0${target_path}`)
 
 const shortDigest = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 8)
 
@@ -121,11 +122,14 @@ const storeSettings = (config: ArchiveConfig, id: Identity) => ({
   sourcePath: config.source_path,
   tmpDir: config.tmp_dir,
   jobId: id.job,
-  // The log's folder outlives a restart, that of the lock often does not.
-  placesPaths: [config.log_file, config.lockfile_path].map(
-    (path) => `${path.replace(/\.(log|lock)$/, "")}.${id.job}.mounts`
-  )
+  placesPaths: placesOf(config)
 })
+
+/** Where runs record what source and target lie on. The log's folder outlives a restart, that of the lock often does not. */
+export const placesOf = (config: ArchiveConfig): ReadonlyArray<string> =>
+  [config.log_file, config.lockfile_path].map(
+    (path) => `${path.replace(/\.(log|lock)$/, "")}.${jobIdOf(config)}.mounts`
+  )
 
 type MessageConfig = Pick<Config, "gotify" | "retries" | "hooks" | "hook_timeout_seconds">
 

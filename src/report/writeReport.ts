@@ -46,14 +46,16 @@ export const makeReport = Effect.fn("Report.make")(function* (
   settings: Pick<Settings, "host" | "days"> & {
     readonly target: string | undefined
     readonly wanted: RegExp
+    /** Files with what the target lay on at the last run. */
+    readonly places?: ReadonlyArray<string>
     /** Whether the target has snapshots that keep what is replaced. */
     readonly snapshots?: boolean
   },
   keys: ReadonlyArray<JobKey>,
   parts: PageParts
 ) {
-  const { days, host, snapshots = false, target, wanted } = settings
-  const archives = target === undefined ? 0 : yield* archivesIn(target, wanted)
+  const { days, host, places, snapshots = false, target, wanted } = settings
+  const archives = target === undefined ? 0 : yield* archivesIn(target, wanted, places)
   const history = yield* (yield* History).runs
   const overviews = yield* Effect.forEach(keys, (key) => Effect.map(readJob(key), (job) => ({ key, ...job })))
   const now = yield* Clock.currentTimeMillis
@@ -117,11 +119,15 @@ const freeIn = (target: string) =>
     Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(message), undefined))
   )
 
-const archivesIn = Effect.fnUntraced(function* (target: string, wanted: RegExp) {
+const archivesIn = Effect.fnUntraced(function* (
+  target: string,
+  wanted: RegExp,
+  places: ReadonlyArray<string> | undefined
+) {
   const disk = yield* Disk
   const hasArchive = (folder: FolderName) =>
     Effect.map(disk.stat(`${target}/${folder}/${publishedFileNames(folder).zip}`), (stat) => stat?.kind === "file")
-  return (yield* Effect.filter(yield* ownFolders(target, wanted), hasArchive, { concurrency: 16 })).length
+  return (yield* Effect.filter(yield* ownFolders(target, wanted, places), hasArchive, { concurrency: 16 })).length
 })
 
 /** Where no page may be, each place with the key of the configuration that has it. */

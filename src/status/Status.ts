@@ -90,11 +90,12 @@ export const status = Effect.fn("Status")(function* (
 /** The archive job's part of it. */
 export const statusOfArchive = Effect.fnUntraced(function* (
   config: Pick<ArchiveConfig, "source_path" | "target_path" | "lockfile_path" | "folders"> & ExcludeRules,
-  maxAge: number | undefined
+  maxAge: number | undefined,
+  places: ReadonlyArray<string>
 ) {
   const now = yield* Clock.currentTimeMillis
   const wanted = wholeName(config.folders)
-  const previous = yield* readTarget(config.target_path, wanted)
+  const previous = yield* readTarget(config.target_path, wanted, places)
   const records = yield* (yield* Store).records.pipe(
     Effect.mapError((error) =>
       // The store's advice is for programs that write.
@@ -135,13 +136,13 @@ const asStatus = <A, E extends { readonly message: string }, R>(effect: Effect.E
 
 /** Every folder of the target can be read; gives what there is of archives before the current ones. */
 const readTarget = Effect.fnUntraced(
-  function* (target: string, wanted: RegExp) {
+  function* (target: string, wanted: RegExp, places: ReadonlyArray<string>) {
     const readFolder = (folder: FolderName.FolderName) => previousIn(folder, `${target}/${folder}`)
-    const found = yield* Effect.forEach(yield* ownFolders(target, wanted), readFolder, { concurrency: 16 })
+    const found = yield* Effect.forEach(yield* ownFolders(target, wanted, places), readFolder, { concurrency: 16 })
     return new Map(found.flat())
   },
   Effect.mapError((error) =>
-    error._tag === "TargetMissing" ? new StatusError({ message: error.message, cause: error }) : unreadable(error)
+    error._tag === "DiskError" ? unreadable(error) : new StatusError({ message: error.message, cause: error })
   )
 )
 

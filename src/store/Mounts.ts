@@ -80,7 +80,10 @@ const holderByDevice = Effect.fnUntraced(function* (path: string) {
 })
 
 /** What source and target lie on now. Fails when what one of them lay on at the last run is not mounted. */
-export const requirePlaces = Effect.fnUntraced(function* (layout: Layout, corrupt: Corrupt) {
+export const requirePlaces = Effect.fnUntraced(function* (
+  layout: Pick<Layout, "source" | "target" | "places">,
+  corrupt: Corrupt
+) {
   // To look into a folder mounts what autofs, say, mounts on demand.
   for (const path of [layout.source, layout.target]) {
     if (path !== undefined) yield* (yield* Disk).stat(`${path}/.`)
@@ -112,6 +115,13 @@ export const requirePlaces = Effect.fnUntraced(function* (layout: Layout, corrup
   }
   return { mounts, now, isKnown }
 })
+
+/** The same of the target alone, for what only reads. Who may not read the record is not told. */
+export const requireTarget = ({ places, target }: Pick<Layout, "target" | "places">) =>
+  Effect.unless(requirePlaces({ source: undefined, target, places }, "report"), () => places.length === 0).pipe(
+    Effect.catchTag("DiskError", ({ message }) => Effect.logDebug(message)),
+    Effect.asVoid
+  )
 
 /** Writes what source and target lie on to the first of the files that is not on the target itself and can be written. */
 export const rememberPlaces = Effect.fnUntraced(function* (

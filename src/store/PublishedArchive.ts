@@ -16,9 +16,11 @@ import { type ArchiveIdentity, type FolderState, identityOfState } from "./Folde
 import * as Layout from "./Layout.ts"
 import { publishedFileNames } from "./Layout.ts"
 import { parseChecksums } from "./Metadata.ts"
+import { requireTarget } from "./Mounts.ts"
 import { publishedNames } from "./PublishPlan.ts"
 import { decodeState, targetFolders } from "./Records.ts"
 import { folderNames } from "./SafeFolder.ts"
+import type { StoreError } from "./StoreError.ts"
 
 export type Which = "current" | "previous"
 
@@ -74,16 +76,21 @@ export class PublishedArchives extends Context.Tag("zipper/Archives")<
   }
 >() {
   /** `wanted`: the names to archive; without it, what a folder of the target holds says whether it is one of archives. */
-  static readonly layer = (target: string, wanted?: RegExp): Layer.Layer<PublishedArchives, never, Disk> =>
-    Layer.effect(PublishedArchives, Effect.map(Disk, make(target, wanted)))
+  static readonly layer = (
+    target: string,
+    wanted?: RegExp,
+    places?: Places
+  ): Layer.Layer<PublishedArchives, never, Disk> =>
+    Layer.effect(PublishedArchives, make(readLayout(target, wanted, places)))
 
   /** Those in a snapshot of the target; see openTargetAt. */
-  static readonly layerAt = (target: string, at: string, wanted?: RegExp) =>
+  static readonly layerAt = (target: string, at: string, wanted?: RegExp, places?: Places) =>
     Layer.scoped(
       PublishedArchives,
       Effect.gen(function* () {
-        const view = yield* openTargetAt(target, at)
-        return make(target, wanted, view)(yield* Disk)
+        const layout = readLayout(target, wanted, places)
+        yield* asArchivesError(`cannot read ${at}`)(requireTarget(layout))
+        return yield* make(layout, yield* openTargetAt(target, at))
       })
     )
 }
@@ -119,21 +126,28 @@ class TargetMissing extends Data.TaggedError("TargetMissing")<{ readonly path: s
   }
 }
 
-/** The folders of the target that are ours, sorted. Fails with TargetMissing, or DiskError when it cannot be listed. */
-export const ownFolders = (target: string, wanted: RegExp) => foldersOf(readLayout(target, wanted))
+/** Files with what the target lay on at the last run (see Mounts.ts). */
+type Places = ReadonlyArray<string> | undefined
+
+/** The folders of the target that are ours, sorted. Fails with TargetMissing, StoreError when it is not mounted, or DiskError. */
+export const ownFolders = (target: string, wanted: RegExp, places?: Places) =>
+  foldersOf(readLayout(target, wanted, places))
 
 const foldersOf = Effect.fnUntraced(function* (layout: Layout.Layout) {
   const { target: path } = layout
   if ((yield* (yield* Disk).stat(path)) === undefined) return yield* new TargetMissing({ path })
+  yield* requireTarget(layout)
   // Where no names are configured, to open one that cannot be looked at says why.
   return yield* targetFolders(layout, layout.folders === undefined)
 })
 
-const readLayout = (targetPath: string, folders: RegExp | undefined) =>
-  Layout.make({ targetPath, folders, tmpDir: undefined, jobId: "" })
+const readLayout = (targetPath: string, folders: RegExp | undefined, placesPaths?: Places) =>
+  Layout.make({ targetPath, folders, tmpDir: undefined, jobId: "", placesPaths: placesPaths ?? [] })
 
-const make = (live: string, wanted: RegExp | undefined, view?: TargetView) => (disk: Disk["Type"]) => {
-  const layout = readLayout(view?.root ?? live, wanted)
+const make = Effect.fnUntraced(function* (live: Layout.Layout, view?: TargetView) {
+  const disk = yield* Disk
+  const layout = view === undefined ? live : readLayout(view.root, live.folders)
+  const mounted = yield* Effect.cached(requireTarget(layout))
   const withDisk = Effect.provideService(Disk, disk)
   const pathsOf = Effect.fnUntraced(function* (folder: FolderName) {
     const home = view === undefined ? undefined : yield* view.home(folder)
@@ -147,7 +161,7 @@ const make = (live: string, wanted: RegExp | undefined, view?: TargetView) => (d
     )
   return {
     target: layout.target,
-    live,
+    live: live.target,
     folders: foldersOf(layout).pipe(
       Effect.flatMap(Effect.filter(mayHoldSomething, { concurrency: 16 })),
       withDisk,
@@ -166,16 +180,17 @@ const make = (live: string, wanted: RegExp | undefined, view?: TargetView) => (d
         Effect.orElseSucceed(() => 0)
       ),
     open: Effect.fn("Archives.open")((folder: FolderName, which: Which) =>
-      Effect.flatMap(pathsOf(folder), (paths) => open(paths, which)).pipe(
+      mounted.pipe(
+        Effect.zipRight(Effect.flatMap(pathsOf(folder), (paths) => open(paths, which))),
         withDisk,
         asArchivesError(`cannot look at the archives of ${folder}`)
       )
     )
   }
-}
+})
 
 const asArchivesError = (doing: string) =>
-  Effect.mapError((error: DiskError | ArchivesError | TargetMissing | ZfsError) => {
+  Effect.mapError((error: DiskError | ArchivesError | TargetMissing | StoreError | ZfsError) => {
     if (error._tag === "ArchivesError") return error
     if (error._tag === "ZfsError")
       return new ArchivesError({ path: "", message: `${doing}: ${error.message}`, cause: error })

@@ -1,4 +1,13 @@
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs"
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync
+} from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
@@ -113,6 +122,47 @@ describe("a target that was a mount of its own", () => {
     rmSync(record)
     const accepted = await job()
     assert.strictEqual(accepted.status, 0, accepted.stderr)
+  })
+
+  it("is all that commands which read say of it when it is none any more, with and without a run in between", async () => {
+    place.put("ABCD/file", "only copy")
+    assert.strictEqual((await jobWithMount(place.target)).status, 0)
+    rmSync(place.target, { recursive: true })
+    mkdirSync(place.target)
+    const away = join(place.root, "away")
+    const page = join(place.root, "page.html")
+    const commands = [
+      ...[["verify"], ["verify", "ABCD"], ["ls"], ["ls", "ABCD"], ["status"], ["report", "--out", page]],
+      ...[
+        ["restore", "ABCD", "--to", away],
+        ["restore", "--all", "--to", away]
+      ]
+    ]
+    const see = async (what: string) => {
+      for (const command of commands) {
+        const { status, stderr, stdout } = await run([...command, "--config", place.config])
+        const about = `${what}: ${command.join(" ")}: ${stdout}${stderr}`
+        assert.strictEqual(status, 1, about)
+        assert.match(
+          stderr,
+          /^error: .*target_path \S+ lay on the zfs file system that was mounted at \S+.*: mount it; or/
+        )
+        assert.strictEqual(stderr.trimEnd().split("\n").length, 1, about)
+        assert.notMatch(`${stdout}${stderr}`, /LOST|lost|rm -f|--force|missing/, about)
+      }
+      assert.isFalse(existsSync(page) || existsSync(away))
+      assert.deepStrictEqual(files("."), [], what)
+    }
+    await see("no run in between")
+    assert.strictEqual((await job()).status, 3)
+    await see("after a run")
+    // An archive of the days before it was a mount is not what is asked for.
+    mkdirSync(join(place.target, "ABCD"))
+    writeFileSync(join(place.target, "ABCD/ABCD.zip"), "old")
+    const stray = await run(["ls", "ABCD", "--config", place.config])
+    assert.match(stray.stderr, /nothing is mounted there now/)
+    const other = await run(["ls", "--from", place.target])
+    assert.strictEqual(other.status, 0, other.stderr)
   })
 
   it("is asked for, once and also when quiet, when another disk is mounted there", async () => {

@@ -76,7 +76,7 @@ describe("a report of a target", () => {
         folders: "^[A-Z0-9]{4}$",
         ...noRules
       }
-      const status = yield* statusOfArchive(config, undefined).pipe(
+      const status = yield* statusOfArchive(config, undefined, []).pipe(
         Effect.provide(Layer.mergeAll(layer, Disk.layer, memoryLock(), Layer.mock(Store, {}))),
         Effect.flip
       )

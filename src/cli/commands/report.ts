@@ -3,7 +3,7 @@ import { hostname } from "node:os"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { type Config, wholeName } from "../../config/Config.ts"
+import { archiveOf, type Config, wholeName } from "../../config/Config.ts"
 import type { PageParts } from "../../report/Page.ts"
 import type { Report } from "../../report/Report.ts"
 import { makeReport, ReportDocument, type Reserved, writeReport } from "../../report/writeReport.ts"
@@ -12,7 +12,7 @@ import * as Text from "../../text/Text.ts"
 import { pageScript, pageStyle } from "../build.ts"
 import { applyProcessSettings, loadConfig, makeCommand } from "../command.ts"
 import { UsageError } from "../exit.ts"
-import { jobsOf, readLayers } from "../layers.ts"
+import { jobsOf, placesOf, readLayers } from "../layers.ts"
 import * as options from "../options.ts"
 import { Output, printDocument } from "../output.ts"
 
@@ -44,11 +44,13 @@ export const report = makeCommand(
     }
     const config = yield* loadConfig(file)
     yield* applyProcessSettings(config)
+    const archive = archiveOf(config)
     const settings = {
       host: hostname(),
       days,
       target: config.target_path,
       wanted: wholeName(config.folders),
+      places: archive === undefined ? [] : placesOf(archive),
       snapshots: config.target_snapshots !== undefined
     }
     const made = yield* makeReport(settings, jobsOf(config), pageParts()).pipe(Effect.provide(readLayers(config)))

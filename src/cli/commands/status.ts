@@ -42,7 +42,7 @@ const ofArchive = (config: ArchiveConfig, age: number | undefined) => {
   const { job: jobId } = services.archiveIdentity(config)
   const folders = wholeName(config.folders)
   const store = Store.layerReport({ targetPath: config.target_path, folders, tmpDir: config.tmp_dir, jobId })
-  return Effect.provide(statusOfArchive(config, age), store)
+  return Effect.provide(statusOfArchive(config, age, services.placesOf(config)), store)
 }
 
 const replicationsOf = (config: Config) =>
