@@ -310,7 +310,9 @@ const noSuchFolder = Effect.fnUntraced(
 const logLost = (candidates: ReadonlyArray<Candidate>, records: ReadonlyMap<FolderName, FolderRecord>) => {
   const lost = candidates.flatMap(({ folder }) => {
     const record = records.get(folder)
-    return record?.zipSize === undefined && (record?.lost === true || record?.state !== undefined) ? [folder] : []
+    // Where something else has its name, none can be made: publication says so.
+    if (record === undefined || record.zipSize !== undefined || record.taken === true) return []
+    return record.lost === true || record.state !== undefined ? [folder] : []
   })
   if (lost.length === 0) return Effect.void
   const names = firstNames(lost)

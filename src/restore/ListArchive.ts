@@ -4,6 +4,7 @@ import * as Stream from "effect/Stream"
 import { FolderName } from "../source/FolderName.ts"
 import * as Metadata from "../store/Metadata.ts"
 import { type PublishedArchive, PublishedArchives, type Which } from "../store/PublishedArchive.ts"
+import { adviceOnReading, codeOf, isAboutUs } from "../system/Errno.ts"
 import { countField, document, instant, optional, orNull, text } from "../text/Document.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { shellWord } from "../text/Text.ts"
@@ -65,7 +66,11 @@ export const listArchive = Effect.fn("ListArchive")(function* (wanted: WantedArc
   const { unmatched, wants } = makeFilter(patterns)
   const entries = (yield* ArchiveReader).entries(zip).pipe(
     Stream.map((batch) => batch.filter(wants).map(listedEntry)),
-    Stream.mapError((error) => withMessage(error, `${error.message}; unzip -l ${path} may show its names`))
+    Stream.mapError((error) => {
+      const code = codeOf(error.cause)
+      const advice = isAboutUs(code) ? adviceOnReading(code) : `; unzip -l ${path} may show its names`
+      return withMessage(error, `${error.message}${advice}`)
+    })
   )
   return { folder, zip, archived_at_utc: figuresOf(set).archived_at_utc, entries, unmatched }
 })

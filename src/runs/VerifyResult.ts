@@ -58,9 +58,12 @@ export const VerifyDocument = document({
 export type VerifyDocument = typeof VerifyDocument.Type
 
 /** One archive. `unsettled` does not say that anything is damaged. */
-export type Verdict = VerifyDocument["folders"][number] & {
+export type Verdict = Omit<VerifyDocument["folders"][number], "findings"> & {
+  readonly findings: ReadonlyArray<ArchiveFinding>
   /** Some file of it is there. */
   readonly remains: boolean
+  /** Another program made the zip: its entries were not looked at. */
+  readonly foreign: boolean
   readonly identity: ArchiveIdentity
 }
 

@@ -59,6 +59,8 @@ export interface FolderRecord {
   readonly damaged?: true
   /** There is no zip, and the index says that one was published. */
   readonly lost?: true
+  /** Something else than a file has the name of its zip. */
+  readonly taken?: true
   /** Its folder in the target cannot be looked at. */
   readonly unknown?: true
   readonly failure: FolderFailure | undefined

@@ -1,12 +1,13 @@
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import { Disk, type DiskError, type DiskStat } from "../system/Disk.ts"
+import { adviceOnWriting, codeOf } from "../system/Errno.ts"
 import { Hasher } from "../system/Hasher.ts"
 import { isSameFile, type PreviousArchive } from "../zip/ArchiveIndex.ts"
 import type { FolderLayout } from "./Layout.ts"
 import * as PublishPlan from "./PublishPlan.ts"
 import { decodeState } from "./Records.ts"
-import { discard, linkOrCopy, move } from "./SafeFolder.ts"
+import { discard, kindOf, linkOrCopy, move } from "./SafeFolder.ts"
 import type { Publication, Published, Staging } from "./Store.ts"
 import { asStoreError, fromDisk, StoreError, storeError } from "./StoreError.ts"
 
@@ -189,8 +190,8 @@ const survey = Effect.fnUntraced(function* (paths: FolderLayout, checked: Previo
     const stat = yield* disk.stat(path)
     if (stat === undefined) continue
     if (stat.kind !== "file") {
-      const what = `${stat.kind === "other" ? "" : `a ${stat.kind}, `}not a regular file`
-      return yield* storeError("Unsafe", path, `cannot publish ${paths.folder}: ${path} is ${what}; move it away`)
+      const message = `cannot publish ${paths.folder}: ${path} is ${kindOf(stat)}, not a file; move it away`
+      return yield* storeError("Unsafe", path, message)
     }
     present.add(name)
     if (name === n.zip) zip = stat
@@ -225,7 +226,8 @@ const survey = Effect.fnUntraced(function* (paths: FolderLayout, checked: Previo
 const measure = (path: string) =>
   Effect.flatMap(Hasher, (hasher) => hasher.hash(path)).pipe(
     Effect.mapError((cause) => {
-      const message = `cannot read the archive that is to become the previous one: ${cause.message}`
+      const advice = adviceOnWriting(codeOf(cause.cause))
+      const message = `cannot read the archive that is to become the previous one: ${cause.message}${advice}`
       return new StoreError({ reason: "Other", path, message, transient: cause.transient, cause })
     })
   )

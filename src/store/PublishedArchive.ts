@@ -7,7 +7,7 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type { FolderName } from "../source/FolderName.ts"
 import { Disk, type DiskError, type DiskStat } from "../system/Disk.ts"
-import { explain } from "../system/Errno.ts"
+import { adviceOnReading, explain, isAboutUs } from "../system/Errno.ts"
 import { bytes } from "../text/Text.ts"
 import { openTargetAt, type TargetView } from "../zfs/SnapshotAt.ts"
 import type { ZfsError } from "../zfs/ZfsCommand.ts"
@@ -19,7 +19,7 @@ import { parseChecksums } from "./Metadata.ts"
 import { requireTarget } from "./Mounts.ts"
 import { publishedNames } from "./PublishPlan.ts"
 import { decodeState, targetFolders } from "./Records.ts"
-import { folderNames } from "./SafeFolder.ts"
+import { folderNames, kindOf } from "./SafeFolder.ts"
 import type { StoreError } from "./StoreError.ts"
 
 export type Which = "current" | "previous"
@@ -30,6 +30,8 @@ export interface ArchiveFinding {
   readonly entry?: string
   /** To be read after the name of the file and the entry: "its CRC-32 is wrong". */
   readonly problem: string
+  /** `taken`: something else than a file has its name; `denied`: this process cannot read it, which says nothing of it. */
+  readonly why?: "taken" | "denied"
 }
 
 /** One of a folder's two archives with the files that belong to it, as they lay there when it was opened. */
@@ -194,7 +196,7 @@ const asArchivesError = (doing: string) =>
     if (error._tag === "ArchivesError") return error
     if (error._tag === "ZfsError")
       return new ArchivesError({ path: "", message: `${doing}: ${error.message}`, cause: error })
-    const advice = error._tag === "DiskError" && error.code === "EACCES" ? "; do this as the user who runs the job" : ""
+    const advice = error._tag === "DiskError" ? adviceOnReading(error.code) : ""
     return new ArchivesError({ path: error.path, message: `${doing}: ${error.message}${advice}`, cause: error })
   })
 
@@ -216,7 +218,7 @@ const open = Effect.fnUntraced(function* (paths: Layout.FolderLayout, which: Whi
   const there = yield* disk.stat(home)
   if (there === undefined) return undefined
   if (there.kind !== "directory") {
-    const message = `${home} is ${nameOf(there)}, not a folder: nothing is read there, and no run writes there; put the folder itself in its place`
+    const message = `${home} is ${kindOf(there)}, not a folder: nothing is read there, and no run writes there; put the folder itself in its place`
     return yield* new ArchivesError({ path: home, message })
   }
   const names = namesOf(folder, which)
@@ -230,10 +232,8 @@ const open = Effect.fnUntraced(function* (paths: Layout.FolderLayout, which: Whi
   const beside = [md5, sha256, metadata]
   const ownFiles = which === "current" ? [...beside, stateFile] : beside
   const obstacles = [
-    ...(zip === undefined || zip.kind === "file"
-      ? []
-      : [{ file: names.zip, problem: `is ${nameOf(zip)}, not a file` }]),
-    ...ownFiles.flatMap(({ name, problem }) => (problem === undefined ? [] : [{ file: name, problem }])),
+    ...(zip === undefined || zip.kind === "file" ? [] : [taken(names.zip, zip)]),
+    ...ownFiles.flatMap(({ obstacle }) => obstacle ?? []),
     ...(which === "current" && stateFile.text !== undefined && state === undefined
       ? [{ file: stateFile.name, problem: `cannot be understood: it is not the state of ${folder}` }]
       : [])
@@ -284,8 +284,14 @@ interface SmallFile {
   readonly isThere: boolean
   readonly failed?: DiskError
   readonly text?: string
-  readonly problem?: string
+  readonly obstacle?: ArchiveFinding
 }
+
+const taken = (file: string, stat: DiskStat): ArchiveFinding => ({
+  file,
+  problem: `is ${kindOf(stat)}, not a file`,
+  why: "taken"
+})
 
 const readSmall = Effect.fnUntraced(function* (
   home: string,
@@ -294,13 +300,16 @@ const readSmall = Effect.fnUntraced(function* (
 ): Effect.fn.Return<SmallFile, never, Disk> {
   const disk = yield* Disk
   const path = join(home, name)
-  const obstacle = (problem: string) => ({ name, isThere: true, problem })
-  const unreadable = (error: DiskError) => obstacle(`cannot be read: ${explain(error.cause)}`)
+  const obstacle = (problem: string) => ({ name, isThere: true, obstacle: { file: name, problem } })
+  const unreadable = ({ cause, code }: DiskError): SmallFile => {
+    const found = obstacle(`cannot be read: ${explain(cause)}${adviceOnReading(code)}`)
+    return isAboutUs(code) ? { ...found, obstacle: { ...found.obstacle, why: "denied" } } : found
+  }
   const stat = yield* Effect.either(disk.stat(path))
   if (Either.isLeft(stat)) return { ...unreadable(stat.left), isThere: false, failed: stat.left }
   if (stat.right === undefined) return { name, isThere: false }
   const { kind, size } = stat.right
-  if (kind !== "file") return obstacle(`is ${nameOf(stat.right)}, not a file`)
+  if (kind !== "file") return { name, isThere: true, obstacle: taken(name, stat.right) }
   if (size > limit) return obstacle(`has ${bytes(size)}, far more than such a file can have`)
   const content = yield* Effect.either(disk.readBytes(path))
   if (Either.isLeft(content)) return unreadable(content.left)
@@ -310,6 +319,3 @@ const readSmall = Effect.fnUntraced(function* (
   if (!isUtf8(content.right)) return obstacle("is damaged: it is no UTF-8 text")
   return { name, isThere: true, text: Buffer.from(buffer, byteOffset, byteLength).toString("utf8") }
 })
-
-const nameOf = ({ kind }: DiskStat): string =>
-  kind === "other" ? "a device, socket or fifo" : `a ${kind === "directory" ? "folder" : kind}`

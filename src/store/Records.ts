@@ -257,6 +257,7 @@ const current = (paths: Layout.FolderLayout, corrupt: Corrupt) =>
     return {
       state,
       zipSize: zip?.kind === "file" ? zip.size : undefined,
+      ...(zip === undefined || zip.kind === "file" ? {} : { taken: true as const }),
       ...(Option.isSome(beside) ? { incomplete: beside.value } : {})
     } satisfies Current
   }).pipe(

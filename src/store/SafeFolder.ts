@@ -22,8 +22,7 @@ export const isFolder = Effect.fnUntraced(function* (path: string, owner?: "ours
   const stat = yield* disk.stat(path)
   if (stat === undefined) return false
   if (stat.kind !== "directory") {
-    const kind = stat.kind === "other" ? "fifo, socket or device" : stat.kind
-    return yield* refused(path, `${path} is a ${kind}, not a folder`)
+    return yield* refused(path, `${path} is ${kindOf(stat)}, not a folder`)
   }
   const uid = process.geteuid?.()
   if (owner === "ours" && uid !== undefined && stat.uid !== uid) {
@@ -31,6 +30,10 @@ export const isFolder = Effect.fnUntraced(function* (path: string, owner?: "ours
   }
   return true
 })
+
+/** What it is, in words. */
+export const kindOf = ({ kind }: DiskStat): string =>
+  kind === "other" ? "a device, socket or fifo" : `a ${kind === "directory" ? "folder" : kind}`
 
 const refused = (path: string, what: string) =>
   storeError("Unsafe", path, `${what}: refused, for safety. Find out who made it, then remove it`)

@@ -62,6 +62,10 @@ const systemWords = (code: string): string | undefined => {
 /** What to do about an error of writing, to go after its message: "; free some space or raise the quota". */
 export const adviceOnWriting = (code: string | undefined): string => advice[code ?? ""] ?? ""
 
+/** The same of reading what a run has written. */
+export const adviceOnReading = (code: string | undefined): string =>
+  code === "EACCES" || code === "EPERM" ? "; do this as the user who runs the job" : ""
+
 const advice: Readonly<Record<string, string>> = {
   EACCES: "; give the user that runs this job permission, or run it as its owner",
   EPERM:

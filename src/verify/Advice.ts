@@ -66,16 +66,33 @@ export const advice = (situation: Situation): ReadonlyArray<string> => {
       ]
     case "damaged": {
       const { zip } = namesOf(folder, which)
-      const next =
-        which === "current" ? ["a new one, of what is in the source now:", again(folder, job)] : [takesItsPlace(folder)]
+      const home = `${target}/${folder}`
+      const next = [
+        ...findings.flatMap(({ file, why }) =>
+          why === "taken"
+            ? ["what has its name, out of the way:", command(["mv", `${home}/${file}`, `${home}/${file}.away`])]
+            : []
+        ),
+        ...(which === "current"
+          ? ["a new archive, of what is in the source now:", again(folder, job)]
+          : [takesItsPlace(folder)])
+      ]
       if (!findings.some(({ file }) => file === zip)) {
-        return ["nothing is lost: the archive itself is good, and can be restored", ...next]
+        return verdict.foreign
+          ? [
+              ...fromTheOther(situation),
+              "another program made the archive, and its entries were not looked at. To check them, and to restore them:",
+              command(["unzip", "-t", `${home}/${zip}`]),
+              unzip(`${home}/${zip}`),
+              ...next
+            ]
+          : ["nothing is lost: the archive itself is good, and can be restored", ...next]
       }
       const unreadable = verdict.zip_bytes === 0
       const rest =
         situation.other === "usable" || situation.other === "foreign" || unreadable
           ? []
-          : ["no other archive of it is good. What can still be read of this one:", unzip(`${target}/${folder}/${zip}`)]
+          : ["no other archive of it is good. What can still be read of this one:", unzip(`${home}/${zip}`)]
       return [...fromTheOther(situation), ...rest, ...next]
     }
   }

@@ -32,7 +32,7 @@ import {
   PublishedArchives,
   type Which
 } from "../store/PublishedArchive.ts"
-import { codeOf, isAboutUs } from "../system/Errno.ts"
+import { adviceOnReading, codeOf, isAboutUs } from "../system/Errno.ts"
 import type { HashError } from "../system/Hasher.ts"
 import { Progress } from "../system/Progress.ts"
 import { secondsOf } from "../text/Document.ts"
@@ -213,7 +213,7 @@ const startProgress = Effect.fnUntraced(function* (folders: ReadonlyArray<Folder
   }
 })
 
-const unexamined = { files: 0, bytes: 0, zip_bytes: 0, seconds: 0, identity: {}, remains: true }
+const unexamined = { files: 0, bytes: 0, zip_bytes: 0, seconds: 0, identity: {}, remains: true, foreign: false }
 
 /** One archive, looked at again when it was replaced while it was being read. */
 const verifyFolder = Effect.fnUntraced(
@@ -235,7 +235,8 @@ const verifyFolder = Effect.fnUntraced(
         seconds: secondsOf((yield* Clock.currentTimeMillis) - started),
         findings,
         identity: identityOf(set),
-        remains: set !== undefined
+        remains: set !== undefined,
+        foreign: examined?.foreign === true
       } satisfies Verdict
     })
 
@@ -247,7 +248,8 @@ const verifyFolder = Effect.fnUntraced(
       if (findings.length === 0) return yield* verdict(foreign ? "foreign" : "good", [], set, examined)
       if (isSameArchive(set, yield* archives.open(folder, which))) {
         if (!set.interrupted) {
-          return yield* verdict(isGone(set) ? "missing" : "damaged", findings, set, examined)
+          const unread = findings.every(({ why }) => why === "denied")
+          return yield* verdict(isGone(set) ? "missing" : unread ? "unsettled" : "damaged", findings, set, examined)
         }
         // A publication changes names of whole files: it does not damage one.
         return yield* verdict(flawed ? "damaged" : "unsettled", [interrupted, ...findings], set, examined)
@@ -257,14 +259,12 @@ const verifyFolder = Effect.fnUntraced(
     }
   },
   (effect, folder, which) =>
-    Effect.catchIf(effect, isNotTheArchive, (error) =>
-      Effect.succeed<Verdict>({
-        ...unexamined,
-        folder,
-        result: "unsettled",
-        findings: [{ file: namesOf(folder, which).zip, problem: `cannot be verified: ${error.message}` }]
-      })
-    )
+    Effect.catchIf(effect, isNotTheArchive, (error) => {
+      const advice = error._tag === "ArchivesError" ? "" : adviceOnReading(codeOf(error.cause))
+      const problem = `cannot be verified: ${error.message}${advice}`
+      const findings = [{ file: namesOf(folder, which).zip, problem }]
+      return Effect.succeed<Verdict>({ ...unexamined, folder, result: "unsettled", findings })
+    })
 )
 
 /** Writes the result down, for status, report and metrics. A failure to do so is only a warning. */
@@ -325,7 +325,7 @@ const otherOf = Effect.fnUntraced(
     yield* Effect.logDebug("is the folder's other archive good?")
     const { findings, foreign } = yield* examineArchive(set, "content")
     const { zip } = namesOf(folder, set.which)
-    if (findings.some(({ file }) => file === zip)) return "damaged" satisfies Other
+    if (findings.some(({ file }) => foreign || file === zip)) return "damaged" satisfies Other
     return (foreign ? "foreign" : "usable") satisfies Other
   },
   Effect.catchIf(isNotTheArchive, () => Effect.succeed<Other>("none"))

@@ -45,7 +45,7 @@ export const examineArchive = Effect.fn("CheckSet")(function* (
   }
   const listed = metadata === undefined ? undefined : makeFileNames(metadata.files)
   const { audit, checksums } = yield* readZip(set, set.file.size, depth, listed, onRead)
-  const flaws = audit.flaws.map((flaw) => ({ file: names.zip, ...flaw }))
+  const flaws = audit.flaws.map((flaw): ArchiveFinding => ({ file: names.zip, ...flaw }))
   if (audit.foreign === true && checksums._tag === "Read") {
     // Another program made the files beside the zip too: this one writes a SHA-256 into the metadata, and a state.
     const adopted = metadata === undefined && (set.which === "previous" || set.state === undefined)

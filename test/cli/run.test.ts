@@ -62,6 +62,24 @@ describe("a run", () => {
     assert.strictEqual((await job("--quiet")).stderr, "")
   })
 
+  it.runIf(process.getuid?.() === 0)("says what to do when it may not read the archive before", async () => {
+    place.put("ABCD/a.txt", "one")
+    const chown = (owner: number, path: string) => execFileSync("chown", ["-R", `${owner}`, path])
+    chown(65534, place.root)
+    const unprivileged = () => run(["run", "--config", place.config], { uid: 65534 })
+    assert.strictEqual((await unprivileged()).status, 0)
+    const zip = join(place.target, "ABCD/ABCD.zip")
+    chmodSync(zip, 0o600)
+    chown(0, zip)
+    place.put("ABCD/a.txt", "two")
+    const { status, stderr } = await unprivileged()
+    assert.strictEqual(status, 1)
+    assert.match(
+      stderr,
+      /to become the previous one: .*\(EACCES\); give the user that runs this job permission, or run/
+    )
+  })
+
   it("says what it did, and nothing at all when quiet", async () => {
     place.put("ABCD/a.txt", "one")
     const quiet = await job("--quiet", "--debug")

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process"
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { makePlace, type Place, picture, run, toolsFor } from "../support/program/built.ts"
@@ -80,6 +80,98 @@ describe("zipper verify", () => {
       const restored = await run(["restore", "ABCD", "--to", to, "--config", other.config])
       assert.strictEqual(restored.status, 1, restored.stdout)
       assert.include(restored.stderr, `nothing was written: ${home}/ABCD.zip was ${said}`)
+    } finally {
+      other.remove()
+    }
+  })
+
+  it("does not call a zip of another program good that is not what was published", async () => {
+    const other = makePlace()
+    try {
+      const at = ["--config", other.config]
+      other.put("ABCD/a.txt", "a")
+      await run(["run", ...at])
+      const home = join(other.target, "ABCD")
+      writeFileSync(join(home, "ABCD.zip"), foreignZip({ "a.txt": "b" }))
+      execFileSync("sh", ["-c", "md5sum ABCD.zip >ABCD.zip.md5; sha256sum ABCD.zip >ABCD.zip.sha256"], { cwd: home })
+      const { status, stderr } = await run(["verify", ...at])
+      assert.strictEqual(status, 1)
+      assert.include(stderr, "metadata.json: zip_md5 is not that of the archive")
+      assert.notInclude(stderr, "nothing is lost")
+      const advice =
+        "another program made the archive, and its entries were not looked at. To check them, and to restore them:"
+      const commands = [advice, `unzip -t ${home}/ABCD.zip`, `unzip ${home}/ABCD.zip -d DIR`].join("\n")
+      assert.include(stderr.replaceAll(/\n +/g, "\n"), `what to do: ${commands}\n`)
+      other.put("ABCD/a.txt", "c")
+      await run(["run", ...at, "--force"])
+      rmSync(join(home, "ABCD.zip"))
+      const missing = await run(["verify", ...at])
+      assert.notInclude(missing.stderr, "its checksums are right")
+    } finally {
+      other.remove()
+    }
+  })
+
+  it.each([
+    ["a folder", (path: string) => mkdirSync(path)],
+    ["a symlink", (path: string) => symlinkSync("/nonexistent", path)],
+    ["a device, socket or fifo", (path: string) => execFileSync("mkfifo", [path])]
+  ] as const)("has %s moved away that took a name, before the run that makes the file", async (what, take) => {
+    const other = makePlace()
+    try {
+      const at = ["--config", other.config]
+      other.put("ABCD/a.txt", "a")
+      for (const name of ["ABCD.zip", "metadata.json"]) {
+        assert.strictEqual((await run(["run", ...at])).status, 0)
+        const path = join(other.target, "ABCD", name)
+        rmSync(path)
+        take(path)
+        const { stderr, status } = await run(["verify", ...at])
+        assert.strictEqual(status, 1)
+        assert.include(stderr, `${name} is ${what}, not a file`)
+        const failed = await run(["run", ...at, "--force", "--folder", "ABCD"])
+        assert.strictEqual(failed.status, 1)
+        assert.include(failed.stderr, `cannot publish ABCD: ${path} is ${what}, not a file; move it away`)
+        assert.notInclude(failed.stderr, "a new one is made")
+        // The advice, as it is.
+        const commands = stderr.split("\n").map((line) => line.trim())
+        const [mv = "", again = ""] = commands.filter((line) => /^(?:mv|zipper run) /.test(line))
+        execFileSync("sh", ["-c", mv])
+        const mended = await run(again.split(" ").slice(1))
+        assert.strictEqual(mended.status, 0, mended.stderr)
+        assert.strictEqual((await run(["verify", ...at])).status, 0)
+      }
+    } finally {
+      other.remove()
+    }
+  })
+
+  it.runIf(process.getuid?.() === 0)("says nothing of what it may not read, and whose work it is", async () => {
+    const other = makePlace()
+    try {
+      const at = ["--config", other.config]
+      const home = join(other.target, "ABCD")
+      other.put("ABCD/a.txt", "a")
+      await run(["run", ...at])
+      chmodSync(other.config, 0o644)
+      for (const path of [other.root, other.target, home, join(other.target, ".zipper")]) chmodSync(path, 0o755)
+      const uid = 65534
+      for (const name of ["ABCD.zip", "ABCD.zip.md5", "ABCD.zip.sha256", ".state.json"])
+        chmodSync(join(home, name), 0o644)
+      chmodSync(join(home, "metadata.json"), 0o600)
+      const denied = "permission denied (EACCES); do this as the user who runs the job"
+      const text = await run(["verify", ...at], { uid })
+      assert.include(text.stdout, "0 good, 0 damaged, 1 unsettled")
+      assert.include(text.stderr, `ABCD: metadata.json cannot be read: ${denied}\n`)
+      assert.notInclude(text.stderr, "--force")
+      chmodSync(join(home, "ABCD.zip"), 0o600)
+      const zip = await run(["verify", ...at], { uid })
+      assert.include(zip.stdout, "0 good, 0 damaged, 1 unsettled")
+      assert.include(zip.stderr, denied)
+      const listed = await run(["ls", "ABCD", ...at], { uid })
+      assert.strictEqual(listed.status, 1)
+      assert.include(listed.stderr, `ABCD.zip: ${denied}`)
+      assert.notInclude(listed.stderr, "unzip -l")
     } finally {
       other.remove()
     }

@@ -99,7 +99,7 @@ describe("stage", () => {
       fs.mkdirSync(path.join(place.targetPath, ".zipper"), { recursive: true })
       fs.mkdirSync(home(place, "ABCD.zip"))
       const error = yield* Effect.flip(archive("one")).pipe(on(place))
-      assert.include(error.message, "ABCD.zip is a directory, not a regular file; move it away")
+      assert.include(error.message, "ABCD.zip is a folder, not a file; move it away")
       assert.deepStrictEqual(fs.readdirSync(home(place)), ["ABCD.zip"])
     })
   )

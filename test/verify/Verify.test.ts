@@ -225,7 +225,7 @@ describe("verify", () => {
         [
           "ERROR what to do: no other archive of it is good. What can still be read of this one:",
           "  unzip /memory/ABCD/ABCD.zip -d DIR",
-          "a new one, of what is in the source now:",
+          "a new archive, of what is in the source now:",
           "  zipper run --config c.json --force --folder ABCD"
         ].join("\n")
       ])
@@ -349,7 +349,7 @@ describe("verify", () => {
         [
           "ERROR what to do: the archive before it is good. Files from there:",
           "  zipper restore ABCD --prev --to DIR --config 'my config'\\''s.json'",
-          "a new one, of what is in the source now:",
+          "a new archive, of what is in the source now:",
           "  zipper run --config 'my config'\\''s.json' --force --folder ABCD"
         ].join("\n")
       )
@@ -374,7 +374,7 @@ describe("verify", () => {
         beside.lines[1],
         [
           "ERROR what to do: nothing is lost: the archive itself is good, and can be restored",
-          "a new one, of what is in the source now:",
+          "a new archive, of what is in the source now:",
           "  zipper run --config c.json --force --folder ABCD"
         ].join("\n")
       )
