@@ -3,7 +3,7 @@ import type { HistoryRun } from "../runs/History.ts"
 import { describeLockedOut } from "../runs/JobState.ts"
 import type { Flaw } from "../runs/PublishedFolders.ts"
 import { failuresOf as failuresOfVerify, type VerifyReplicasDocument } from "../runs/VerifyReplicasResult.ts"
-import { isBad, type Verified } from "../store/FolderState.ts"
+import { findingOf, isBad, type Verified } from "../store/FolderState.ts"
 import { namesOf } from "../store/PublishedArchive.ts"
 import { commandOf, count, firstNames } from "../text/Text.ts"
 import { dayMillis, isAhead } from "../text/Time.ts"
@@ -263,7 +263,7 @@ const goneProblems = (folders: ReadonlyArray<ItemReport>, now: number): Readonly
 
 const damageOf = (zip: string, folder: string, found: Verified | undefined): ReadonlyArray<Problem> => {
   if (found === undefined || !isBad(found)) return []
-  const text = `${zip} is ${found.result}, as verify found: ${found.problem ?? "no finding was recorded"}`
+  const text = `${zip} is ${found.result}, as verify found: ${findingOf(zip, found.problem)}`
   return [{ subject: folder, text, since: Date.parse(found.verified_at_utc) }]
 }
 

@@ -116,7 +116,7 @@ export const statusOfArchive = Effect.fnUntraced(function* (
       rules: config,
       source: config.source_path,
       target: config.target_path,
-      inSource: yield* sourceFolders(config.source_path, wanted, archived),
+      ...(yield* sourceFolders(config.source_path, wanted, archived)),
       records,
       previous,
       state: state?.kind === "archive" ? state : undefined,
@@ -175,18 +175,18 @@ const sourceFolders = Effect.fnUntraced(
   function* (source: string, wanted: RegExp, archived: number) {
     const disk = yield* Disk
     const names = (yield* disk.list(source)).filter((name) => wanted.test(name))
+    const present = names.flatMap((name) => FolderName.parseFolderName(name) ?? [])
     const found = yield* Effect.filter(
-      names.flatMap((name) => FolderName.parseFolderName(name) ?? []),
+      present,
       (name) => Effect.map(disk.stat(`${source}/${name}`), (stat) => stat?.kind === "directory"),
       { concurrency: 16 }
     )
-    if (found.length > 0 || archived === 0) return new Set(found)
-    return {
-      problem: `the source ${source} holds no folder to archive, but ${count(archived, "folder")} of it ${archived === 1 ? "is" : "are"} archived: is it mounted?`
-    }
+    if (found.length > 0 || archived === 0) return { inSource: new Set(found), present: new Set(present) }
+    const problem = `the source ${source} holds no folder to archive, but ${count(archived, "folder")} of it ${archived === 1 ? "is" : "are"} archived: is it mounted?`
+    return { inSource: { problem } }
   },
   Effect.catchAll((error) =>
-    Effect.succeed({ problem: `which folders are in the source is not known: ${error.message}` })
+    Effect.succeed({ inSource: { problem: `which folders are in the source is not known: ${error.message}` } })
   )
 )
 
@@ -206,6 +206,8 @@ export const archiveStatus = (
     readonly source: string
     readonly target: string
     readonly inSource: ReadonlySet<FolderName.FolderName> | { readonly problem: string }
+    /** Names of folders in the source, of whatever they are. */
+    readonly present?: ReadonlySet<FolderName.FolderName>
     readonly records: ReadonlyMap<FolderName.FolderName, FolderRecord>
     readonly previous: ReadonlyMap<FolderName.FolderName, PreviousArchive>
     readonly lost: ReadonlyArray<FolderName.FolderName>
@@ -228,8 +230,10 @@ export const archiveStatus = (
   ])
   const folders = [...names].sort().map((folder): FolderStatus => {
     const record = records.get(folder)
-    const item = withRecord(folder, known.get(folder), record)
     const gone = inSource !== undefined && !inSource.has(folder)
+    const item = withRecord(folder, known.get(folder), record)
+    // A failure of what is not there at all any more is past.
+    const isPast = gone && found.present?.has(folder) !== true && item?.result === "failed"
     // A folder that no run has seen yet is late only when the runs are.
     const success = item === undefined && record === undefined ? state : item
     const archivedOnce = item?.last_success_utc !== undefined
@@ -238,7 +242,8 @@ export const archiveStatus = (
     return {
       folder,
       ...itemFields(item, !gone && isTooOld(asked, success?.last_success_utc)),
-      result: item?.result ?? null,
+      ...(isPast ? { error: null } : {}),
+      result: isPast ? null : (item?.result ?? null),
       files: record?.state?.files ?? item?.files ?? null,
       bytes: record?.state?.bytes ?? item?.bytes ?? null,
       zip_bytes: record?.zipSize ?? null,

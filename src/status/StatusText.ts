@@ -1,6 +1,7 @@
 import type { DueReason } from "../runs/ArchiveResult.ts"
 import { describeLockedOut } from "../runs/JobState.ts"
 import type { Flaw } from "../runs/PublishedFolders.ts"
+import { findingOf } from "../store/FolderState.ts"
 import { namesOf } from "../store/PublishedArchive.ts"
 import { bytes, count, cutTo, duration, number, padded, widthOf, withoutControls, wrapped } from "../text/Text.ts"
 import { isAhead } from "../text/Time.ts"
@@ -102,7 +103,24 @@ export const overdue = (status: Status): ReadonlyArray<string> =>
 
 /** How many items are overdue: `2 are overdue: no success in the last 26 h`. */
 export const overdueSummary = (status: Status): string | undefined =>
-  summary(overdueItems(status), "is", "are", `overdue: no success in the last ${duration(status.maxAge ?? 0)}`)
+  summary(
+    overdueItems(status).filter((each) => !succeedsLater(status, each)),
+    "is",
+    "are",
+    `overdue: no success in the last ${duration(status.maxAge ?? 0)}`
+  )
+
+/** The same of those whose last success lies in the future. */
+export const aheadSummary = (status: Status): string | undefined =>
+  summary(
+    overdueItems(status).filter((each) => succeedsLater(status, each)),
+    "has its",
+    "have their",
+    "last success in the future: the clock of this machine is wrong, or was"
+  )
+
+const succeedsLater = ({ now }: Status, { item }: ReturnType<typeof overdueItems>[number]): boolean =>
+  isAhead(now, Date.parse(item?.last_success_utc ?? ""))
 
 export const lost = (status: Status): ReadonlyArray<string> =>
   lostFolders(status).map(
@@ -116,7 +134,7 @@ export const lostSummary = (status: Status): string | undefined =>
 export const damaged = (status: Status): ReadonlyArray<string> =>
   damagedArchives(status).map(
     ({ verified, zip }) =>
-      `${zip} is damaged, as verify found ${age(status.now, verified.at_utc)}: ${verified.problem ?? "no finding was recorded"}`
+      `${zip} is damaged, as verify found ${age(status.now, verified.at_utc)}: ${findingOf(zip, verified.problem)}`
   )
 
 export const damagedSummary = (status: Status): string | undefined =>
@@ -253,20 +271,28 @@ const folderState = (
 ): string => {
   const isFlawed = (which: "current" | "previous") =>
     flaws.some((flaw) => flaw.folder === folder && flaw.which === which)
+  const word = lost ? "ARCHIVE LOST" : isFlawed("current") || isKnownBad(verified) ? "ARCHIVE DAMAGED" : ""
   return [
     overdue && "OVERDUE",
-    lost ? "ARCHIVE LOST" : (isFlawed("current") || isKnownBad(verified)) && "ARCHIVE DAMAGED",
+    word,
     isFlawed("previous") && "PREV LOST",
     isKnownBad(previous?.verified) && "PREV DAMAGED",
     verified?.result === "unsettled" && "verify unsettled",
-    gone ? "gone from source" : due !== null && !(lost && impliedByLost.has(due)) && (dueWords[due] ?? due)
+    gone ? "gone from source" : due !== null && !implied[word].has(due) && (dueWords[due] ?? due)
   ]
     .filter(Boolean)
     .join(", ")
 }
 
-/** Reasons that "ARCHIVE LOST" already gives. */
-const impliedByLost: ReadonlySet<string> = new Set<DueReason>(["never archived", "its archive is missing"])
+/** Reasons that a word in capitals already gives. */
+const implied: Readonly<Record<"ARCHIVE LOST" | "ARCHIVE DAMAGED" | "", ReadonlySet<string>>> = {
+  "ARCHIVE LOST": new Set<DueReason>(["never archived", "its archive is missing"]),
+  "ARCHIVE DAMAGED": new Set<DueReason>([
+    "its archive has another size than when it was published",
+    "verify found its archive damaged"
+  ]),
+  "": new Set()
+}
 
 const dueWords: Readonly<Record<string, string>> = {
   forced: "forced",

@@ -98,6 +98,10 @@ const isSame = (a: ArchiveIdentity, b: ArchiveIdentity): boolean =>
 
 export const isBad = ({ result }: Pick<Verified, "result">): boolean => result === "damaged" || result === "missing"
 
+/** The first finding, to go after "ABCD.zip is damaged, as verify found: ": it may begin with these words itself. */
+export const findingOf = (zip: string, problem: string | null | undefined): string =>
+  (problem ?? "no finding was recorded").replace(`${zip} is damaged: `, "").replace(`${zip} at `, "at ")
+
 /** An unsettled result does not replace a bad one, unless another archive is current, which only a digest shows. */
 export const withResult = (
   before: FolderVerification | undefined,

@@ -114,12 +114,14 @@ const readWithinHour = (known: ReadonlyArray<FolderVerification>, now: number) =
 
 /** `12 archives wait, the oldest check is 41 days old`. */
 export const waitingText = ({ now, waiting }: { now: number; waiting: ReadonlyArray<Candidate> }): string => {
-  const times = waiting.flatMap(({ checked }) => checked ?? [])
-  const never = waiting.length - times.length
+  const checks = waiting.flatMap(({ checked }) => checked ?? [])
+  const times = checks.filter((at) => !isAhead(now, at))
+  const [never, ahead] = [waiting.length - checks.length, checks.length - times.length]
   const age = now - Math.min(...times)
   const days = Math.floor(age / dayMillis)
   const parts = [
     ...(never > 0 ? [`${never} never checked`] : []),
+    ...(ahead > 0 ? [`${ahead} checked in the future, by the clock of this machine`] : []),
     ...(times.length > 0 ? [`the oldest check is ${days < 2 ? duration(age) : count(days, "day")} old`] : [])
   ]
   return `${count(waiting.length, "archive waits", "archives wait")}, ${parts.join(", ")}`

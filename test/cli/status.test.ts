@@ -9,16 +9,20 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   writeFileSync
 } from "node:fs"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
+import { fileURLToPath } from "node:url"
 import { afterEach, assert, beforeEach, describe, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
 import { StatusDocument } from "../../src/status/StatusDocument.ts"
 import { makePlace, type Place, picture, run, start, toolsFor, zipper } from "../support/program/built.ts"
 import { installed } from "../support/programs.ts"
 import { onTerminal } from "../support/terminal/pty.ts"
+
+const clock = fileURLToPath(new URL("../support/program/clock.mjs", import.meta.url))
 
 let place: Place
 beforeEach(() => {
@@ -113,6 +117,44 @@ describe("zipper status", () => {
     assert.strictEqual((await status("--max-age", "26h")).status, 0)
   })
 
+  it("says a finding of verify once, and nothing of an earlier failure of what is gone", async () => {
+    for (const folder of ["ABCD", "GONE"]) place.put(`${folder}/a.txt`, "a".repeat(100))
+    assert.strictEqual((await job()).status, 0)
+    const zip = join(place.target, "ABCD/ABCD.zip")
+    const content = readFileSync(zip)
+    for (const [at, finding] of [
+      [content.length - 1, "(?!ABCD\\.zip|is damaged)"],
+      [content.indexOf("a.txt") + 12, 'at "a\\.txt": ']
+    ] as const) {
+      const flipped = Buffer.from(content)
+      flipped[at] = (content[at] ?? 0) ^ 4
+      writeFileSync(zip, flipped)
+      assert.strictEqual((await run(["verify", "ABCD", "--config", place.config])).status, 1)
+      const { stdout } = await status()
+      assert.match(stdout, /^ABCD .* {2}ARCHIVE DAMAGED$/m)
+      assert.match(stdout, new RegExp(`^ABCD\\.zip is damaged, as verify found just now: ${finding}.+$`, "m"))
+    }
+    rmSync(join(place.source, "GONE"), { recursive: true })
+    symlinkSync("/nonexistent", join(place.source, "GONE"))
+    assert.strictEqual((await job()).status, 1)
+    const said = /^GONE: it is a symbolic link in the source now/m
+    assert.match((await status()).stdout, said)
+    rmSync(join(place.source, "GONE"))
+    const gone = await status()
+    assert.notMatch(gone.stdout, said)
+    assert.match(gone.stdout, /^GONE .* gone from source$/m)
+  })
+
+  it("says that a last success lies in the future, when the clock was set back", async () => {
+    place.put("ABCD/a", "one")
+    const later = { NODE_OPTIONS: `--import=${clock}`, CLOCK_OFFSET: `${48 * 3_600_000}` }
+    assert.strictEqual((await run(["run", "--config", place.config], { env: later })).status, 0)
+    const { status: code, stderr } = await status("--max-age", "26h")
+    assert.strictEqual(code, 1)
+    const words = "1 has its last success in the future: the clock of this machine is wrong, or was"
+    assert.strictEqual(stderr, `error: ${words}\n`)
+  })
+
   it("does not say that all is well of a zip that was cut short, or of a previous one that is gone", async () => {
     for (const content of ["one", "another"]) {
       for (const folder of ["ABCD", "EFGH"]) place.put(`${folder}/a`, content)
@@ -122,7 +164,7 @@ describe("zipper status", () => {
     rmSync(join(place.target, "EFGH/EFGH.prev.zip"))
     const plain = await status("--max-age", "26h")
     assert.match(plain.stdout, /^archive: last run .*: nothing failed in it$/m)
-    assert.match(plain.stdout, /^ABCD .* ARCHIVE DAMAGED, zip damaged$/m)
+    assert.match(plain.stdout, /^ABCD .* ARCHIVE DAMAGED$/m)
     assert.match(plain.stdout, /^EFGH .* PREV LOST$/m)
     assert.match(plain.stdout, /^ABCD\.zip has 0 B, and \d+ B were published$/m)
     assert.match(plain.stdout, /^EFGH\.prev\.zip is not there, though one was published$/m)

@@ -78,7 +78,7 @@ describe("what verify finds", () => {
     assert.strictEqual((await documentOf("status")).damaged, 1)
     assert.strictEqual((await zipper("status", "--max-age", "1d")).status, 1)
     const shown = (await zipper("status")).stdout
-    assert.match(shown, /ABCD .*ARCHIVE DAMAGED/)
+    assert.match(shown, /ABCD .*ARCHIVE DAMAGED$/m)
     assert.notInclude(shown, "all well")
     assert.deepStrictEqual(await reported(), ["ABCD"])
     const metrics = () => readFileSync(join(place.root, "m.prom"), "utf8")

@@ -121,5 +121,9 @@ describe("the archives that verify reads", () => {
       "2 archives wait, 1 never checked, the oldest check is 1 d 00 h old"
     )
     assert.strictEqual(text(one("AAAA", 1)), "1 archive waits, 1 never checked")
+    assert.strictEqual(
+      text(one("AAAA", 1, -2), one("BBBB", 1, 3)),
+      "2 archives wait, 1 checked in the future, by the clock of this machine, the oldest check is 3 days old"
+    )
   })
 })

@@ -91,7 +91,7 @@ const reportProblems = Effect.fnUntraced(function* (found: Status) {
           ...StatusText.replicas(found)
         ]
       : [
-          ...[StatusText.overdueSummary(found), StatusText.lostSummary(found)],
+          ...[StatusText.overdueSummary(found), StatusText.aheadSummary(found), StatusText.lostSummary(found)],
           ...[StatusText.damagedSummary(found), StatusText.replicasSummary(found)]
         ]),
     ...StatusText.flawedCurrent(found)
