@@ -21,8 +21,8 @@ const isPlain = (name: string): boolean => !name.includes("%")
  * stand for a path that is not UTF-8, and these hold a `%` (see EntryName): such names are kept until the end.
  */
 export const makeFileNames = (listed: ReadonlyArray<string>): FileNames => {
-  const missing = makeDifferences("is in the list of files and not in the archive")
-  const extra = makeDifferences("is in the archive and not in the list of files")
+  const missing = makeDifferences("in the list of files and not in the archive")
+  const extra = makeDifferences("in the archive and not in the list of files")
   const escaped = { names: listed.filter((name) => !isPlain(name)), at: 0 }
   const plain = { names: escaped.names.length === 0 ? listed : listed.filter(isPlain), at: 0 }
   /** Compares `names` with those of the list from its `at` on. */
@@ -68,8 +68,8 @@ const makeDifferences = (what: string) => {
       else beyond += 1
     },
     messages: (): ReadonlyArray<string> => {
-      const all = first.map((name) => `${quoted(name)} ${what}`)
-      return beyond === 0 ? all : [...all, `${count(beyond, "more file", "more files")}: each ${what}`]
+      const all = first.map((name) => `${quoted(name)} is ${what}`)
+      return beyond === 0 ? all : [...all, `${count(beyond, "more file is", "more files are")} ${what}`]
     }
   }
 }
