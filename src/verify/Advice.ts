@@ -74,7 +74,11 @@ export const advice = (situation: Situation): ReadonlyArray<string> => {
             : []
         ),
         ...(which === "current"
-          ? ["a new archive, of what is in the source now:", again(folder, job)]
+          ? [
+              "a new archive, of what is in the source now:",
+              // A run makes one by itself where a file beside the zip is not there.
+              findings.every(({ problem }) => problem === "is missing") ? run(job) : again(folder, job)
+            ]
           : [takesItsPlace(folder)])
       ]
       if (!findings.some(({ file }) => file === zip)) {

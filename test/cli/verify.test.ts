@@ -112,6 +112,26 @@ describe("zipper verify", () => {
     }
   })
 
+  it("advises a plain run where a file beside the zip is lost, and that makes it anew", async () => {
+    const other = makePlace()
+    try {
+      const at = ["--config", other.config]
+      other.put("ABCD/a.txt", "a")
+      assert.strictEqual((await run(["run", ...at])).status, 0)
+      for (const name of ["ABCD.zip.md5", "ABCD.zip.sha256", "metadata.json", ".state.json"]) {
+        rmSync(join(other.target, "ABCD", name))
+        const { stderr } = await run(["verify", ...at])
+        assert.include(stderr, `${name} is missing\n`)
+        assert.match(stderr, /a new archive, of what is in the source now:\n +zipper run --config \S+\n/)
+        assert.strictEqual((await run(["run", ...at])).status, 0)
+        const mended = await run(["verify", ...at])
+        assert.strictEqual(mended.status, 0, mended.stderr)
+      }
+    } finally {
+      other.remove()
+    }
+  })
+
   it.each([
     ["a folder", (path: string) => mkdirSync(path)],
     ["a symlink", (path: string) => symlinkSync("/nonexistent", path)],

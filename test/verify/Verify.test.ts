@@ -375,7 +375,7 @@ describe("verify", () => {
         [
           "ERROR what to do: nothing is lost: the archive itself is good, and can be restored",
           "a new archive, of what is in the source now:",
-          "  zipper run --config c.json --force --folder ABCD"
+          "  zipper run --config c.json"
         ].join("\n")
       )
     })

@@ -3,6 +3,7 @@ import * as fs from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { PublishedArchives, type Which } from "../../src/store/PublishedArchive.ts"
+import { makeFileNames } from "../../src/verify/MetadataText.ts"
 import { examineArchive, isUnchanged } from "../../src/verify/VerifyArchive.ts"
 import { filesOf, findings, flipEach, publish, published, reading, scopedPlace } from "../support/program/verify.ts"
 import { abcd, noise, put } from "../support/zip/archive.ts"
@@ -28,6 +29,16 @@ const changed = (
 const otherDigests = "ABCD.zip: is not what was published: it has another MD5 and another SHA-256"
 
 describe("examine", () => {
+  it("names three files that are in the list alone, and counts the others", () => {
+    const names = makeFileNames([..."abcdef"])
+    names.add(["c"])
+    const only = "in the list of files and not in the archive"
+    assert.deepStrictEqual(names.end(), [
+      ...["a", "b", "d"].map((name) => `"${name}" is ${only}`),
+      `2 more files are ${only}`
+    ])
+  })
+
   it.scoped("finds nothing wrong with what was published", () =>
     Effect.gen(function* () {
       const place = yield* published
