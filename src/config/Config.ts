@@ -246,7 +246,7 @@ export const ConfigDocument = Schema.Struct({
     PingUrl
   ),
   metrics_file: optional(
-    "File for the textfile collector of Prometheus's node_exporter, written after each run",
+    "File for the textfile collector of Prometheus's node_exporter, which reads names that end in .prom; written after each run",
     AbsolutePath
   ),
   // Only without a target: see the contradictions.

@@ -54,6 +54,12 @@ export const contradictions = (
   if (source !== undefined && tmp !== undefined && isInside(tmp, source)) {
     add(["tmp_dir"], `${JSON.stringify(tmp)} lies inside source_path: half-written archives would be archived`)
   }
+  for (const [key, path] of Object.entries({ log_file: log, lockfile_path: lock, metrics_file: metrics })) {
+    const folder = path?.slice(0, path.lastIndexOf("/"))
+    // A file at the top of the source is in no archive.
+    if (source === undefined || folder === undefined || folder === source || !isInside(folder, source)) continue
+    add([key], `${JSON.stringify(path)} lies in a folder of source_path: each run would archive what it wrote there`)
+  }
   const patterns: ReadonlyArray<unknown> = Array.isArray(input["exclude"]) ? input["exclude"] : []
   for (const [index, pattern] of patterns.entries()) {
     if (source === undefined || typeof pattern !== "string" || !pattern.startsWith(`${source}/`)) continue

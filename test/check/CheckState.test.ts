@@ -92,6 +92,9 @@ describe("what check says of the places that runs leave word in", () => {
         /^metrics_file warning: .* of another configuration, whose state is in "\/mnt\/other\/\.zipper", .*: give each/
       )
       rmSync(good)
+      assert.deepStrictEqual(yield* metrics(`${root}/metrics`), [
+        `metrics_file warning: ${root}/metrics: node_exporter reads only files whose names end in .prom`
+      ])
       assert.match((yield* metrics(good, root)).join(), /^metrics_file warning: .*EACCES.*no metrics will be/)
       mkdirSync(good)
       assert.deepStrictEqual(yield* metrics(good), [

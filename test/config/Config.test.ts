@@ -195,6 +195,13 @@ describe("Config", () => {
     ])
     assert.deepStrictEqual(changed({ target_path: "/tank/source2" }), [])
     assert.match(changed({ tmp_dir: "/tank/source/./tmp" }).join(), /^tmp_dir: "\/tank\/source\/tmp" lies inside/)
+    for (const key of ["log_file", "lockfile_path", "metrics_file"]) {
+      assert.deepStrictEqual(changed({ [key]: "/tank/source/./ABCD/x.prom" }), [
+        `${key}: "/tank/source/ABCD/x.prom" lies in a folder of source_path: each run would archive what it wrote there`
+      ])
+      assert.deepStrictEqual(changed({ [key]: "/tank/source/x.prom" }), [])
+      assert.deepStrictEqual(changed({ [key]: "/tank/source2/ABCD/x.prom" }), [])
+    }
     assert.match(changed({ log_file: "/a/b", lockfile_path: "/a//b" }).join(), /^lockfile_path: is the same file as/)
     const job = { name: "n", direction: "pull", host: "h", datasets: ["tank"] }
     assert.deepStrictEqual(
