@@ -17,7 +17,7 @@ const VerifyFolder = Schema.Struct({
   folder: FolderName,
   result: Schema.Literal("good", "foreign", "damaged", "missing", "unsettled").annotations({
     description:
-      "foreign: made by another program, and its checksums are right; missing: there is no such archive; unsettled: a publication was interrupted, the archive was replaced each time while it was read, or its folder cannot be looked at"
+      "foreign: made by another program, and its checksums are right; missing: there is no such archive; unsettled: a publication was interrupted, the archive was replaced each time while it was read, or it cannot be looked at or may not be read"
   }),
   files: countField("regular files in the archive, as far as it could be read"),
   bytes: countField("their size, uncompressed"),
