@@ -149,7 +149,14 @@ describe("the configuration", () => {
     const named = optionWords("--config", findConfig(undefined, {}, "linux").named)
     const words = { place: named, job: named }
     assert.strictEqual(restoreCommand({ ...asked, ...words }, "previous"), "zipper restore ABCD --prev --to back")
-    const figures = { seconds: 0, files: 0, bytes: 0, zip_bytes: 0, identity: identityOfState(undefined), foreign: false }
+    const figures = {
+      seconds: 0,
+      files: 0,
+      bytes: 0,
+      zip_bytes: 0,
+      identity: identityOfState(undefined),
+      foreign: false
+    }
     const verdict = { ...figures, folder, result: "missing", findings: [], remains: false } as const
     const lines = advice({ verdict, which: "current", other: "usable", lost: false, ...words, target: "/t" })
     assert.include(lines, "  zipper restore ABCD --prev --to DIR")

@@ -327,7 +327,7 @@ const cases: ReadonlyArray<readonly [string, Case]> = [
       at: () => join(place.target, "ABCD/metadata.json"),
       plant: fifo,
       status: 1,
-      says: /metadata\.json is not a regular file/
+      says: /metadata\.json is a device, socket or fifo, not a file; move it away/
     }
   ],
   [
@@ -340,7 +340,7 @@ const cases: ReadonlyArray<readonly [string, Case]> = [
       at: () => join(place.target, "ABCD/ABCD.zip.md5"),
       plant: folder,
       status: 1,
-      says: /md5 is a directory/
+      says: /md5 is a folder, not a file; move it away/
     }
   ]
 ]
