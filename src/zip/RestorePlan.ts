@@ -104,7 +104,12 @@ export const someOf = <A, B>(items: Iterable<A>, show: (item: A) => B): Some<B> 
   return some()
 }
 
-const kinds = { file: "a file", directory: "a folder", symlink: "a symlink", other: "no regular file" } as const
+const kinds = {
+  file: "a file",
+  directory: "a folder",
+  symlink: "a symlink",
+  other: "a device, socket or fifo"
+} as const
 
 const describeConflict = ({ is, path, wanted }: Conflict): string => {
   if (is === "archives") return `${path}: this is the folder that the archives are in, which nothing is restored to`

@@ -112,6 +112,15 @@ describe("what is told of a restore", () => {
     )
   })
 
+  it("names what stands where a file belongs as what it is", () => {
+    const conflict = { path: "blob.bin", is: "other", wanted: "file" } as const
+    const told = obstacleLines(planOf({ conflicts: { count: 1, first: [conflict] } }), {
+      overwrite: false,
+      zip: "a.zip"
+    })
+    assert.strictEqual(told[0], "blob.bin: there is a device, socket or fifo already, where a file belongs")
+  })
+
   it("names the folder of the archives as what it is, and offers no --overwrite", () => {
     const conflict = { path: "a/target", is: "archives", wanted: "directory" } as const
     for (const overwrite of [false, true]) {
