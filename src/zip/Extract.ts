@@ -30,9 +30,9 @@ export const makeTally = () => {
     shared,
     counts,
     rest,
-    fail: ({ error, kind, path }: FileFailure): void => {
-      if (kind !== "attributes") counts[kind] += 1
-      failures.add(() => ({ path: RawPath.display(path), error, kind }))
+    fail: ({ path, ...failure }: FileFailure): void => {
+      if (failure.kind !== "attributes") counts[failure.kind] += 1
+      failures.add(() => ({ ...failure, path: RawPath.display(path) }))
     },
     written,
     restored: (): RestoreOutcome => ({ ...complete(), ...counts, failures: failures.some(), ...rest })
@@ -95,7 +95,8 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
     for (const [index, folder] of folders.entries()) {
       const result = made[index]
       if (result === undefined) continue
-      if ("error" in result) tally.fail({ path: folder.path, error: result.error, kind: "missing" })
+      if ("error" in result)
+        tally.fail({ path: folder.path, error: result.error, kind: "missing", cannot: "make the folder" })
       else {
         folder.id = result
         tally.counts.folders += 1
@@ -146,7 +147,8 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
       const folders = some.flatMap(({ id, mode, path, seconds }) => (id ? [{ path, ...id, mode, seconds }] : []))
       const input = { root, folders, sync: syncEach && !signal.aborted }
       const found = await runner.run(finishFolders, input, never)
-      for (const { error, path } of found.failures) tally.fail({ path, error, kind: "attributes" })
+      for (const { error, path } of found.failures)
+        tally.fail({ path, error, kind: "attributes", cannot: "set mode and time of" })
       unsynced ??= found.unsynced
     }
     const size = syncEach ? syncedAtOnce : undefined

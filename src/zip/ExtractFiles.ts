@@ -26,7 +26,7 @@ interface ExtractInput extends SliceSource {
   readonly written: SharedArrayBuffer
 }
 
-export interface FileFailure extends Pick<RestoreFailure, "error" | "kind"> {
+export interface FileFailure extends Omit<RestoreFailure, "path"> {
   readonly path: RawPath.RawPath
 }
 
@@ -68,7 +68,8 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
           names.set(file.ino, path)
         }
         const written = { ...files, nameOf, wrote }
-        const onAttributes = (error: string) => failures.push({ path, error, kind: "attributes" })
+        const onAttributes = (error: string) =>
+          failures.push({ path, error, kind: "attributes", cannot: "set mode and time of" })
         return createFile(open, split(path).name, through, entry, written, onAttributes, input.sync)
       }
 
@@ -111,7 +112,8 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
             if (cause instanceof Stopped) break
             const error = whyNotMade(cause, input.root, codeOf(cause instanceof WriteFailure ? cause.cause : cause))
             const kept = replace && !(cause instanceof AlreadyWritten) && isStillFile(open, name)
-            failures.push({ path, error, kind: kept ? "kept" : "missing" })
+            const cannot = cause instanceof WriteFailure ? (replace ? "replace" : "write") : undefined
+            failures.push({ path, error, kind: kept ? "kept" : "missing", cannot })
             if (!isHopeless(cause)) continue
             shared.stop()
             return { failures, hopeless: error }

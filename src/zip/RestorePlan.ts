@@ -1,5 +1,5 @@
 import { sumAll } from "effect/Number"
-import { bytes, count, duration, quoted } from "../text/Text.ts"
+import { bytes, count, duration, number, quoted } from "../text/Text.ts"
 
 export interface Conflict {
   readonly path: string
@@ -53,6 +53,8 @@ export interface RestoreFailure {
   readonly error: string
   /** `kept`: the file that it was to replace is unchanged. `attributes`: it is there, but for its mode or time. */
   readonly kind: "missing" | "kept" | "attributes"
+  /** What DIR did not let be done; undefined: the archive does not give the content. */
+  readonly cannot?: "write" | "replace" | "make the folder" | "set mode and time of" | undefined
 }
 
 export interface RestoreOutcome {
@@ -215,10 +217,8 @@ export const summaryText = (
     : `restored ${figures}, ${duration(options.seconds * 1000)}`
 }
 
-const describeFailure = ({ error, kind, path }: RestoreFailure): string => {
-  if (kind === "attributes") return `${path}: its mode and time could not be set: ${error}`
-  return `${path}: ${error}${kind === "kept" ? "; the file that was there is there still, unchanged" : ""}`
-}
+const describeFailure = ({ cannot, error, kind, path }: RestoreFailure): string =>
+  `${cannot === undefined ? "" : `cannot ${cannot} `}${path}: ${error}${kind === "kept" ? "; the file that was there is unchanged" : ""}`
 
 const failuresOf = ({ failures }: RestoreOutcome): ReadonlyArray<string> => listed(failures, describeFailure, "failure")
 
@@ -226,7 +226,7 @@ const progressOf = (plan: RestorePlan, { files, replaced }: RestoreOutcome): str
   const left = plan.replaced - replaced
   const [was, is] = left === 1 ? ["was", "is"] : ["were", "are"]
   const rest = left > 0 ? `; ${count(left, "file")} that ${was} to be replaced ${is} as before` : ""
-  return `${count(files, "file")} of ${count(plan.files, "file")} ${files === 1 ? "is" : "are"} restored${rest}`
+  return `${number(files)} of ${count(plan.files, "file")} ${files === 1 ? "is" : "are"} restored${rest}`
 }
 
 /** What is not in DIR as it is in the archive: a line each, the last of them says how much. Empty when all is well. */
@@ -234,7 +234,7 @@ export const failureLines = (plan: RestorePlan, restored: RestoreOutcome): Reado
   const { failures, gaveUp, kept, missing, unsynced } = restored
   const notSynced = unsynced === undefined ? [] : [unsyncedText(plan, unsynced)]
   if (failures.count === 0) return notSynced
-  const left = gaveUp === undefined ? "" : `; it was given up (${gaveUp})`
+  const left = gaveUp === undefined ? "" : `; stopped: ${gaveUp}`
   return [
     ...failuresOf(restored),
     ...notSynced,

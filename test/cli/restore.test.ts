@@ -143,7 +143,7 @@ describe("zipper restore", () => {
     assert.include(flipped.stderr, `unzip ${zip} -d 'my flip'`)
     assert.deepStrictEqual([existsSync(at("evil")), existsSync(at("my flip"))], [false, false])
     assert.include(wrong.stderr, "b: its CRC-32 is wrong")
-    assert.match(wrong.stderr, /crcs is INCOMPLETE: 1 file of 2 files is restored; what was written of files/)
+    assert.match(wrong.stderr, /crcs is INCOMPLETE: 1 of 2 files is restored; what was written of files/)
     assert.deepStrictEqual(readdirSync(at("crcs")), ["a"])
     assert.deepInclude(JSON.parse(wrong.stdout), {
       result: "incomplete",
@@ -209,7 +209,7 @@ describe("stopped by a signal", () => {
     child.kill("SIGINT")
     const { status, stderr, stdout } = await ended
     assert.strictEqual(status, 130)
-    assert.match(stderr, /stopped by a signal: \S+long is INCOMPLETE: 1 file of 2 files is restored/)
+    assert.match(stderr, /stopped by a signal: \S+long is INCOMPLETE: 1 of 2 files is restored/)
     assert.deepStrictEqual(readdirSync(at("long")), ["a"])
     const document = JSON.parse(stdout)
     assert.deepInclude(document, { version: 1, result: "incomplete", files: 1, bytes: 5 })

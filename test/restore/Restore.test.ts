@@ -177,7 +177,7 @@ describe("restore", () => {
         log.lines,
         summaries.flatMap(({ problems }) => problems).map((problem) => `Error: ${problem}`)
       )
-      assert.include(log.lines[0], "stopped by a signal: /back is INCOMPLETE: 1 file of 2 files is restored")
+      assert.include(log.lines[0], "stopped by a signal: /back is INCOMPLETE: 1 of 2 files is restored")
     })
   )
 
@@ -251,7 +251,7 @@ describe("restore", () => {
       assert.deepStrictEqual(done.lines, [
         "Warning: .zipper-restore-1 cannot be removed",
         "Error: b: no space left",
-        "Error: /back is INCOMPLETE: 1 file of 2 files is restored; it was given up (no space left); what was written of files that failed was removed"
+        "Error: /back is INCOMPLETE: 1 of 2 files is restored; stopped: no space left; what was written of files that failed was removed"
       ])
     })
   )

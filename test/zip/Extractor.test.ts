@@ -235,12 +235,12 @@ describe("what is in the way", () => {
       symlinkSync(`${root}/elsewhere`, `${out}/a/b`)
       symlinkSync(`${root}/elsewhere`, `${out}/a-b`)
       const { failures, missing } = yield* carryOut
-      assert.deepStrictEqual([...new Set(failures.first.map(({ path }) => path))].sort(), [
-        "a-b",
-        "a-b/c",
-        "a/b/file",
-        "empty",
-        "new\\x0aline"
+      assert.deepStrictEqual([...new Set(failures.first.map(({ cannot, path }) => `${cannot} ${path}`))].sort(), [
+        "make the folder a-b",
+        "write a-b/c",
+        "write a/b/file",
+        "write empty",
+        "write new\\x0aline"
       ])
       assert.strictEqual(missing, 5)
       assert.strictEqual(readFileSync(`${out}/empty`, "utf8"), "mine")

@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   truncateSync,
@@ -102,12 +103,29 @@ describe("a file that is to be replaced", () => {
         { bytes: 4, files: 1, folders: 0, kept: 2, missing: 1, replaced: 1 }
       )
       assert.deepStrictEqual(
-        failures.first.map(({ kind, path }) => `${path} ${kind}`),
-        ["b kept", "c kept", "d missing"]
+        failures.first.map(({ cannot, kind, path }) => [path, kind, cannot]),
+        [
+          ["b", "kept", undefined],
+          ["c", "kept", undefined],
+          ["d", "missing", undefined]
+        ]
       )
       assert.deepStrictEqual(soFar(), result)
       assert.deepStrictEqual(readdirSync(out).sort(), ["a", "b", "c"])
       for (const name of ["b", "c"]) assert.strictEqual(readFileSync(`${out}/${name}`, "utf8"), "the one before")
+    }).pipe(Effect.provide(Extractor.layer))
+  )
+
+  it.scoped("and became a folder meanwhile is not replaced", () =>
+    Effect.gen(function* () {
+      const { out, prepare } = yield* restorePlace
+      put(`${out}/a`, "the one before")
+      const { carryOut } = yield* prepare([{ name: "a", content: "good" }])
+      rmSync(`${out}/a`)
+      mkdirSync(`${out}/a`)
+      const error = "it is no regular file any more"
+      const { failures } = yield* carryOut
+      assert.deepStrictEqual(failures.first, [{ path: "a", error, kind: "missing", cannot: "replace" }])
     }).pipe(Effect.provide(Extractor.layer))
   )
 

@@ -56,23 +56,23 @@ describe("what is told of a restore", () => {
     const error = "no space left"
     assert.deepStrictEqual(failureLines(planOf({}), nothingRestored), [])
     assert.deepStrictEqual(
-      failureLines(planOf({}), resultOf([{ path: "a", error, kind: "kept" }], { gaveUp: error })),
+      failureLines(planOf({}), resultOf([{ path: "a", error, kind: "kept", cannot: "replace" }], { gaveUp: error })),
       [
-        "a: no space left; the file that was there is there still, unchanged",
-        "/back is INCOMPLETE: 0 files of 6 files are restored; 6 files that were to be replaced are as before; it was given up (no space left); what was written of files that failed was removed"
+        "cannot replace a: no space left; the file that was there is unchanged",
+        "/back is INCOMPLETE: 0 of 6 files are restored; 6 files that were to be replaced are as before; stopped: no space left; what was written of files that failed was removed"
       ]
     )
-    const lost = resultOf([{ path: "a", error, kind: "missing" }], { files: 5, replaced: 5 })
+    const lost = resultOf([{ path: "a", error, kind: "missing", cannot: "write" }], { files: 5, replaced: 5 })
     assert.deepStrictEqual(failureLines(planOf({ replaced: 5 }), lost), [
-      "a: no space left",
-      "/back is INCOMPLETE: 5 files of 6 files are restored; what was written of files that failed was removed"
+      "cannot write a: no space left",
+      "/back is INCOMPLETE: 5 of 6 files are restored; what was written of files that failed was removed"
     ])
-    const attributes = resultOf([{ path: "a", error: "EPERM", kind: "attributes" }], {
+    const attributes = resultOf([{ path: "a", error: "EPERM", kind: "attributes", cannot: "set mode and time of" }], {
       files: 6,
       replaced: 6
     })
     assert.deepStrictEqual(failureLines(planOf({}), attributes), [
-      "a: its mode and time could not be set: EPERM",
+      "cannot set mode and time of a: EPERM",
       "/back has every file, but 1 file or folder without the right mode and time"
     ])
   })
@@ -85,7 +85,7 @@ describe("what is told of a restore", () => {
     assert.strictEqual(stopped.length, 2)
     assert.include(
       stopped.at(-1),
-      "stopped by a signal: /back is INCOMPLETE: 1 file of 6 files is restored; 1 file that was to be replaced is as before"
+      "stopped by a signal: /back is INCOMPLETE: 1 of 6 files is restored; 1 file that was to be replaced is as before"
     )
   })
 
@@ -100,7 +100,7 @@ describe("what is told of a restore", () => {
 
   it("that a signal stopped while it was synced says so, and not that files are missing", () => {
     const last = stoppedLines(planOf({ replaced: 0 }), resultOf([], { files: 6, unsynced: "it was stopped" })).at(-1)
-    const all = "stopped by a signal: /back was not synced: 6 files of 6 files are restored"
+    const all = "stopped by a signal: /back was not synced: 6 of 6 files are restored"
     assert.strictEqual(last, `${all}, and a power cut may lose some of it`)
   })
 
