@@ -308,17 +308,19 @@ const reportTotals = Effect.fnUntraced(function* (
   seconds: number
 ) {
   const [rest, well] = Arr.partition(folders, ({ result }) => result === "restored")
-  const sum = (key: "files" | "bytes") => sumAll(folders.map(({ restored }) => restored?.[key] ?? 0))
-  const figures = `${count(sum("files"), "file")}, ${bytes(sum("bytes"))}`
   // One in which nothing has a name of --only is as it should be, and not restored.
   const some = well.filter(({ restored }) => restored !== nothingRestored)
+  const sum = (key: "files" | "bytes") => sumAll(some.map(({ restored }) => restored?.[key] ?? 0))
+  const figures = `${count(sum("files"), "file")}, ${bytes(sum("bytes"))}`
   const what = `${dryRun ? "would restore" : "restored"} ${some.length} of ${count(folders.length, "folder")} in ${to}`
   if (some.length > 0) yield* Effect.logInfo(`${what}: ${figures}, ${duration(seconds * 1000)}`)
-  const [missing, unsynced] = Arr.partition(rest, isOnlyUnsynced)
+  const [failed, unsynced] = Arr.partition(rest, isOnlyUnsynced)
+  const [missing, partly] = Arr.partition(failed, ({ restored }) => (restored?.files ?? 0) > 0)
   const names = (some: ReadonlyArray<RestoreSummary>) => some.map(({ folder }) => folder).join(", ")
   if (unsynced.length > 0) {
     yield* Effect.logError(`restored, but not synced (a power cut may lose some of it): ${names(unsynced)}`)
   }
+  if (partly.length > 0) yield* Effect.logError(`incomplete: ${names(partly)}`)
   if (missing.length > 0) yield* Effect.logError(`not restored: ${names(missing)}`)
 })
 

@@ -84,21 +84,29 @@ describe("restore of several folders", () => {
     })
   )
 
-  it.effect("says of a folder that could not be synced that it is restored, and fails", () =>
+  it.effect("tells restored folders from those that are incomplete, and from those of which nothing is there", () =>
     Effect.gen(function* () {
-      const all = yield* setsOf()
+      const all = [...(yield* setsOf()), yield* sets.setOf(folder("MNOP"), "current")]
       const whole = { ...nothingRestored, files: 2, bytes: 30 }
       const unsynced = { ...whole, unsynced: "input/output error" }
       const missing = { count: 1, first: [{ path: "b", error: "x", kind: "missing" as const }] }
-      const outcomes = [whole, unsynced, { ...unsynced, files: 1, missing: 1, failures: missing }]
+      const partly = { ...unsynced, files: 1, missing: 1, failures: missing }
+      const outcomes = [whole, unsynced, partly, { ...partly, files: 0 }]
       const results = Object.fromEntries(
         all.flatMap(({ zip }, index) => (outcomes[index] ? [[zip, outcomes[index]]] : []))
       )
       const done = yield* run(all, { plans: planned(all), results }, { folders: [], below: true })
-      assert.deepStrictEqual(resultsOf(done), ["ABCD restored", "EFGH incomplete", "IJKL incomplete"])
-      assert.deepStrictEqual(done.lines.slice(-2), [
+      assert.deepStrictEqual(resultsOf(done), [
+        "ABCD restored",
+        "EFGH incomplete",
+        "IJKL incomplete",
+        "MNOP incomplete"
+      ])
+      assert.match(done.lines.at(-4) ?? "", /^Info: restored 1 of 4 folders in back: 2 files, 30 B, /)
+      assert.deepStrictEqual(done.lines.slice(-3), [
         "Error: restored, but not synced (a power cut may lose some of it): EFGH",
-        "Error: not restored: IJKL"
+        "Error: incomplete: IJKL",
+        "Error: not restored: MNOP"
       ])
     })
   )
