@@ -41,6 +41,7 @@ export const directoryOf = ({ below, folder, to }: RestoreOptions): string => (b
 
 /** The command line that asks for the same of that archive, to be pasted. */
 export const restoreCommand = (options: RestoreOptions, which: Which): string =>
+  makesTo(options) +
   commandOf(["zipper", "restore"], options.folder, [
     ...(which === "previous" ? ["--prev"] : []),
     ...optionWords("--to", directoryOf(options)),
@@ -51,6 +52,12 @@ export const restoreCommand = (options: RestoreOptions, which: Which): string =>
     ...options.place
   ])
 
+/** Neither restore nor unzip makes a folder above DIR: that of several folders may not be there by then. */
+const makesTo = ({ below, to }: RestoreOptions): string =>
+  below ? `${shellWords(["mkdir", "-p", operand(to)])} && ` : ""
+
+const operand = (path: string): string => (path.startsWith("-") ? `./${path}` : path)
+
 /** Why an archive is not restored, and what to do instead, a line each. `other`: the folder's other archive is there. */
 export const damageText = (
   options: RestoreOptions,
@@ -59,7 +66,7 @@ export const damageText = (
   other: boolean
 ): ReadonlyArray<string> => [
   ...describeFindings(findings),
-  `nothing was written: ${reasonOf(options, set)}; ${wayOut(options, set, other)}`
+  `nothing was written: ${reasonOf(options, set)}; ${wayOut(options, set.file && set.zip, other)}`
 ]
 
 const reasonOf = ({ job }: RestoreOptions, { file, folder, interrupted, obstacles, zip }: PublishedArchive) => {
@@ -72,18 +79,17 @@ const reasonOf = ({ job }: RestoreOptions, { file, folder, interrupted, obstacle
   return obstacles.some((obstacle) => zip.endsWith(`/${obstacle.file}`)) ? `${zip} cannot be read` : `${zip} is missing`
 }
 
-const wayOut = (options: RestoreOptions, { file, zip }: PublishedArchive, other: boolean): string => {
+const wayOut = (options: RestoreOptions, zip: string | undefined, other: boolean): string => {
   const { which } = options
-  const to = directoryOf(options)
   const isCurrent = which === "current"
   if (other) {
     const name = isCurrent ? "the archive before" : "the newest archive"
     return `${name} may be good: ${restoreCommand(options, otherOf(which))}`
   }
   const none = isCurrent ? "there is no archive before it" : "there is no newer one"
-  if (file === undefined) return none
-  const unzip = shellWords(["unzip", zip, "-d", to.startsWith("-") ? `./${to}` : to])
-  return `${none}; unzip takes what can still be read of it: ${unzip}`
+  if (zip === undefined) return none
+  const unzip = shellWords(["unzip", zip, "-d", operand(directoryOf(options))])
+  return `${none}; unzip takes what can still be read of it: ${makesTo(options)}${unzip}`
 }
 
 /** `other` as for {@link damageText}. */

@@ -59,6 +59,16 @@ describe("what to do about an archive that cannot be restored", () => {
     assert.notInclude(noArchiveText(wanted, false), "zipper restore")
   })
 
+  it("makes the folder above those of several folders, which may not be there", () => {
+    const several = { ...options, to: "-new dir", below: true, only: [], overwrite: false }
+    const text = (other: boolean) => damageText(several, set, [], other).at(-1)
+    assert.include(
+      text(true),
+      "may be good: mkdir -p './-new dir' && zipper restore ABCD --prev '--to=-new dir/ABCD' --config /etc/zipper.json"
+    )
+    assert.include(text(false), "of it: mkdir -p './-new dir' && unzip '/my target/ABCD/ABCD.zip' -d './-new dir/ABCD'")
+  })
+
   it("does not call an archive changed that is missing, cannot be read, or is being published", () => {
     const zip = "ABCD.zip"
     assert.strictEqual(
