@@ -12,7 +12,7 @@ import * as Metadata from "../store/Metadata.ts"
 import { isSameArchive, namesOf, type PublishedArchive, PublishedArchives } from "../store/PublishedArchive.ts"
 import { Progress } from "../system/Progress.ts"
 import { bytes, count, duration } from "../text/Text.ts"
-import { type Examined, examineArchive, isUnchanged } from "../verify/VerifyArchive.ts"
+import { type Examined, examineArchive, hasDigest, isUnchanged } from "../verify/VerifyArchive.ts"
 import { Extractor, type PreparedRestore } from "../zip/Archiver.ts"
 import type { ExtractRequest } from "../zip/ExtractTarget.ts"
 import {
@@ -33,6 +33,7 @@ import {
 import { FindError, findFolders, hasOther, openArchive } from "./FindArchive.ts"
 import {
   damageText,
+  incompleteText,
   type RestoreOptions,
   type RestoreRequest,
   type RestoreSummary,
@@ -192,9 +193,12 @@ const checkAndPrepare = (options: RestoreOptions) =>
         : damageText(options, set, findings, yield* hasOther(options))
       return { problems, prepared: undefined }
     }
-    yield* Effect.forEach(beside, (finding) =>
-      Effect.logWarning(`${describeFinding(finding)}; the archive itself is good and is restored`)
-    )
+    const isKnown = hasDigest(set)
+    const known = isKnown ? "; the archive itself is good and is restored" : ""
+    yield* warnings(beside.map((finding) => `${describeFinding(finding)}${known}`))
+    if (!isKnown) {
+      yield* Effect.logWarning(`nothing says what ${zip} has to be: only the CRC-32 of each file is checked`)
+    }
     const totals = totalsOf(beside.length > 0 ? undefined : set.metadata, examined)
     return { problems: [], prepared: yield* prepare(options, { zip: set.zip, file, ...totals }) }
   }).pipe(Effect.retry({ times: timesAgain, while: (error) => "reason" in error && error.reason === "Changed" }))
@@ -252,7 +256,7 @@ const commonObstacles = ({ only }: RestoreRequest, ready: ReadonlyArray<Ready>):
 }
 
 const carryOut = Effect.fnUntraced(function* (one: Ready, onPlanned: RestoreHooks["onPlanned"]) {
-  const { options, prepared } = one
+  const { options, prepared, zip } = one
   const { dryRun, plan } = prepared
   yield* warnings([untriedText(plan), spaceText(plan)])
   if (options.below && options.only.length > 0 && plan.unmatched.length === new Set(options.only).size) {
@@ -273,10 +277,11 @@ const carryOut = Effect.fnUntraced(function* (one: Ready, onPlanned: RestoreHook
     Effect.timed
   )
   yield* warnings([privilegedText(plan), ...restored.unremoved])
+  const advice = restored.damaged === 0 ? [] : [incompleteText(options, zip, yield* hasOther(options))]
   const result = problems.length > 0 ? "incomplete" : "restored"
   const summary = yield* finish(
     { ...one, millis: one.millis + Duration.toMillis(time) },
-    { result, problems, restored }
+    { result, problems: [...problems, ...advice], restored }
   )
   if (isWhole) yield* Effect.logInfo(summaryText(plan, restored, { seconds: summary.seconds, dryRun }))
   return summary

@@ -69,6 +69,10 @@ export const damageText = (
   `nothing was written: ${reasonOf(options, set)}; ${wayOut(options, set.file && set.zip, other)}`
 ]
 
+/** What to do about files that an archive does not give, while others of it are in DIR; `other` as for {@link damageText}. */
+export const incompleteText = (options: RestoreOptions, zip: string, other: boolean): string =>
+  `${zip} is damaged; ${wayOut({ ...options, to: "DIR", below: false }, zip, other)}`
+
 const reasonOf = ({ job }: RestoreOptions, { file, folder, interrupted, obstacles, zip }: PublishedArchive) => {
   if (interrupted) {
     const run = job && shellWords(["zipper", "run", ...job])

@@ -72,6 +72,13 @@ export const examineArchive = Effect.fn("CheckSet")(function* (
   return { findings: found, flawed, foreign: false, files, bytes } satisfies Examined
 })
 
+/** Whether something that was published says what the zip has to be: without, nothing tells a damaged one from a good one. */
+export const hasDigest = (set: PublishedArchive): boolean => {
+  const subject = subjectOf(set)
+  const { md5, sha256 } = knownDigests(subject, subject.metadata, subject.state)
+  return md5.length + sha256.length > 0
+}
+
 /**
  * Whether every file of an archive is bit by bit what was published, by all that says so, each of which has to be there. False
  * says nothing: then {@link examineArchive} finds what is wrong. `onRead` as there.

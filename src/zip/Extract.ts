@@ -20,7 +20,7 @@ export const makeTally = () => {
   const shared = makeShared()
   const { complete, written } = shareOf(shared)
   const failures = gather<RestoreFailure>()
-  const counts = { folders: 0, missing: 0, kept: 0 }
+  const counts = { folders: 0, missing: 0, kept: 0, damaged: 0 }
   const rest: Mutable<Pick<RestoreOutcome, "unremoved" | "gaveUp" | "unsynced">> = {
     unremoved: [],
     gaveUp: undefined,
@@ -32,6 +32,7 @@ export const makeTally = () => {
     rest,
     fail: ({ path, ...failure }: FileFailure): void => {
       if (failure.kind !== "attributes") counts[failure.kind] += 1
+      if (failure.cannot === undefined) counts.damaged += 1
       failures.add(() => ({ ...failure, path: RawPath.display(path) }))
     },
     written,

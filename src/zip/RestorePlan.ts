@@ -65,6 +65,8 @@ export interface RestoreOutcome {
   readonly failures: Some<RestoreFailure>
   readonly missing: number
   readonly kept: number
+  /** Those of them that the archive does not give. */
+  readonly damaged: number
   /** Messages about files of earlier restores that should have been removed. */
   readonly unremoved: ReadonlyArray<string>
   readonly gaveUp: string | undefined
@@ -80,6 +82,7 @@ export const nothingRestored: RestoreOutcome = {
   failures: { count: 0, first: [] },
   missing: 0,
   kept: 0,
+  damaged: 0,
   unremoved: [],
   gaveUp: undefined,
   unsynced: undefined

@@ -144,6 +144,7 @@ describe("zipper restore", () => {
     assert.deepStrictEqual([existsSync(at("evil")), existsSync(at("my flip"))], [false, false])
     assert.include(wrong.stderr, "b: its CRC-32 is wrong")
     assert.match(wrong.stderr, /crcs is INCOMPLETE: 1 of 2 files is restored; what was written of files/)
+    assert.match(wrong.stderr, /CRCS.zip is damaged; there is no archive before it; unzip takes .*: unzip \S+ -d DIR$/m)
     assert.deepStrictEqual(readdirSync(at("crcs")), ["a"])
     assert.deepInclude(JSON.parse(wrong.stdout), {
       result: "incomplete",

@@ -193,6 +193,43 @@ describe("restore", () => {
     })
   )
 
+  it.effect("calls an archive good only where something that was published says what it has to be", () =>
+    Effect.gen(function* () {
+      const bare = { md5: undefined, sha256: undefined, metadata: undefined, state: undefined }
+      const set = yield* setOf("current", bare)
+      const failures = { count: 1, first: [{ path: "b", error: "its CRC-32 is wrong", kind: "missing" as const }] }
+      const results = { [set.zip]: { ...nothingRestored, files: 1, missing: 1, damaged: 1, failures } }
+      const cases = [
+        [
+          [set],
+          "there is no archive before it; unzip takes what can still be read of it: unzip /memory/ABCD/ABCD.zip -d DIR"
+        ],
+        [
+          [set, yield* setOf("previous")],
+          "the archive before may be good: zipper restore ABCD --prev --to DIR --config c.json"
+        ]
+      ] as const
+      for (const [sets, advice] of cases) {
+        const done = yield* run(sets, { results })
+        assert.deepStrictEqual(done.lines, [
+          "Warning: ABCD.zip.md5 is missing",
+          "Warning: ABCD.zip.sha256 is missing",
+          "Warning: metadata.json is missing",
+          "Warning: nothing says what ABCD.zip has to be: only the CRC-32 of each file is checked",
+          "Error: b: its CRC-32 is wrong",
+          "Error: /back is INCOMPLETE: 1 of 2 files is restored; what was written of files that failed was removed",
+          `Error: /memory/ABCD/ABCD.zip is damaged; ${advice}`
+        ])
+      }
+      for (const known of ["md5", "sha256", "metadata", "state"] as const) {
+        const { [known]: _, ...others } = bare
+        const done = yield* run([yield* setOf("current", others)])
+        assert.include(done.lines.join(), " is missing; the archive itself is good and is restored", known)
+        assert.notInclude(done.lines.join(), "nothing says", known)
+      }
+    })
+  )
+
   it.effect("writes nothing when something is in the way, when a pattern means nothing, or room is missing", () =>
     Effect.gen(function* () {
       const set = yield* setOf("current")

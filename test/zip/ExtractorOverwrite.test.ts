@@ -97,10 +97,10 @@ describe("a file that is to be replaced", () => {
       const { carryOut, plan, soFar } = yield* prepare(entries)
       assert.strictEqual(plan.replaced, 3)
       const result = yield* carryOut
-      const { bytes, failures, files, folders, kept, missing, replaced } = result
+      const { bytes, damaged, failures, files, folders, kept, missing, replaced } = result
       assert.deepStrictEqual(
-        { bytes, files, folders, kept, missing, replaced },
-        { bytes: 4, files: 1, folders: 0, kept: 2, missing: 1, replaced: 1 }
+        { bytes, damaged, files, folders, kept, missing, replaced },
+        { bytes: 4, damaged: 3, files: 1, folders: 0, kept: 2, missing: 1, replaced: 1 }
       )
       assert.deepStrictEqual(
         failures.first.map(({ cannot, kind, path }) => [path, kind, cannot]),
