@@ -10,7 +10,7 @@ import { Process } from "../system/Process.ts"
 import { abortable, Workers } from "../system/Workers.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { type Compression, isSameFile, sameCompression } from "./ArchiveIndex.ts"
-import { extractZip, makeTally, plannedFiles } from "./Extract.ts"
+import { checkRoot, extractZip, makeTally, plannedFiles } from "./Extract.ts"
 import { planExtraction } from "./ExtractSurvey.ts"
 import { openWholeSync, syncedAhead } from "./ExtractSync.ts"
 import { type ExtractRequest, temporaryName } from "./ExtractTarget.ts"
@@ -151,6 +151,7 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
               tally.rest.unsynced = "it was stopped"
               tally.rest.unsynced = (yield* wholeSync) ?? early
             }
+            yield* abortable(() => checkRoot(plan), isExtractError)
             return tally.restored()
           }).pipe(Effect.scoped, Effect.provide(context)),
           written: tally.written,

@@ -222,6 +222,18 @@ const makeParent = (path: Buffer): Promise<void> =>
     if (!stats.isDirectory() || stats.uid !== process.geteuid?.()) throw cause
   })
 
+/** Fails unless the path of DIR still leads to the folder that was written to. */
+export const checkRoot = async ({ folders, plan, target }: ExtractPlan): Promise<void> => {
+  const id = folders[0]?.id
+  const found = await fs.lstat(RawPath.toBuffer(target.path), { bigint: true }).catch(explain)
+  if (typeof found !== "string" && found.dev === id?.dev && found.ino === id.ino) return
+  const what = typeof found === "string" ? `cannot be looked at any more: ${found}` : "is another folder now"
+  throw new ExtractError({
+    reason: "Interrupted",
+    message: `${plan.directory} ${what}; what was restored is not there, as another process renamed, removed or replaced the folder: put it back, or restore again`
+  })
+}
+
 const existing = (folders: ReadonlyArray<Folder>): ReadonlyArray<KnownFolder> =>
   [...new Set(folders)].flatMap(({ id, path }) => (id === undefined ? [] : [{ path, ...id }]))
 

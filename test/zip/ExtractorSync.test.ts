@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -56,6 +56,38 @@ const noWholeSync = Effect.flatMap(temporaryFolder, (bin) =>
       })
   )
 )
+
+describe("DIR that another process renames when its files are written", () => {
+  for (const sync of [true, false]) {
+    it.scopedLive(`fails the restore, ${sync ? "after the sync" : "without a sync, too"}`, () =>
+      Effect.gen(function* () {
+        const { prepare, root } = yield* restorePlace
+        const base = yield* Workers
+        for (const [name, put, what] of [
+          ["gone", () => {}, "cannot be looked at any more: no such file or directory (ENOENT)"],
+          ["replaced", mkdirSync, "is another folder now"]
+        ] as const) {
+          const dir = `${root}/${name}`
+          const run: Runner["run"] = async (job, input, signal) => {
+            const output = await base.run(job, input, signal)
+            if (job.name === "extract") {
+              renameSync(dir, `${root}/${name} away`)
+              put(dir)
+            }
+            return output
+          }
+          const { carryOut } = yield* prepare([{ name: "a", content: "new" }], { sync }, dir).pipe(
+            Effect.provide(Extractor.layer),
+            Effect.provideService(Workers, { ...base, run })
+          )
+          const { message } = yield* Effect.flip(carryOut)
+          assert.include(message, `${dir} ${what}; what was restored is not there, as another process`)
+          assert.deepStrictEqual(readdirSync(`${root}/${name} away`), ["a"])
+        }
+      })
+    )
+  }
+})
 
 describe("a restore that is to be synced", () => {
   const entries: ReadonlyArray<HandMade> = [
