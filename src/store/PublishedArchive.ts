@@ -122,9 +122,9 @@ export const identityOf = (set: PublishedArchive | undefined): ArchiveIdentity =
   return digest === undefined ? {} : { zip_sha256: digest }
 }
 
-class TargetMissing extends Data.TaggedError("TargetMissing")<{ readonly path: string }> {
+class TargetMissing extends Data.TaggedError("TargetMissing")<{ readonly path: string; readonly named: string }> {
   override get message() {
-    return `the target ${this.path} does not exist: is its dataset mounted, and is target_path right?`
+    return `the target ${this.path} does not exist: is its dataset mounted, and is ${this.named} right?`
   }
 }
 
@@ -137,7 +137,9 @@ export const ownFolders = (target: string, wanted: RegExp, places?: Places) =>
 
 const foldersOf = Effect.fnUntraced(function* (layout: Layout.Layout) {
   const { target: path } = layout
-  if ((yield* (yield* Disk).stat(path)) === undefined) return yield* new TargetMissing({ path })
+  // Without a configuration, which has the names of folders, an option names the target.
+  const named = layout.folders === undefined ? "--from" : "target_path"
+  if ((yield* (yield* Disk).stat(path)) === undefined) return yield* new TargetMissing({ path, named })
   yield* requireTarget(layout)
   // Where no names are configured, to open one that cannot be looked at says why.
   return yield* targetFolders(layout, layout.folders === undefined)
@@ -197,7 +199,9 @@ const asArchivesError = (doing: string) =>
     if (error._tag === "ZfsError")
       return new ArchivesError({ path: "", message: `${doing}: ${error.message}`, cause: error })
     const advice = error._tag === "DiskError" ? adviceOnReading(error.code) : ""
-    return new ArchivesError({ path: error.path, message: `${doing}: ${error.message}${advice}`, cause: error })
+    // The message of a DiskError says once more what could not be done.
+    const why = error._tag === "DiskError" ? `${error.path}: ${explain(error.cause)}` : error.message
+    return new ArchivesError({ path: error.path, message: `${doing}: ${why}${advice}`, cause: error })
   })
 
 const holdsSomething = Effect.fnUntraced(function* ({ folder, home }: Layout.FolderLayout) {
