@@ -1,9 +1,10 @@
 import * as yauzl from "yauzl"
+import { explain } from "../system/Errno.ts"
 import { closeRead, fill, openRegular, waitingCalls } from "../system/FileCalls.ts"
 import { release } from "../system/WorkerJob.ts"
 import type { FileIdentity } from "./ArchiveIndex.ts"
-import { endRecords, localLength, readEntry, type ZipEntry } from "./Headers.ts"
-import { damaged, need, truncated, unreadable } from "./ZipError.ts"
+import { countOwn, endRecords, localLength, readEntry, type ZipEntry } from "./Headers.ts"
+import { ArchiveError, damaged, need, truncated, unreadable } from "./ZipError.ts"
 
 /** Reads the structure of a zip. The only module that uses yauzl, whose version is pinned: it finds and parses the headers. */
 
@@ -67,9 +68,18 @@ export const readEnd = (zip: OpenZip): Promise<ZipEnd> => {
   return yauzl.fromRandomAccessReaderPromise(reader, zip.size, options).then(
     // The types call this number a boolean.
     (opened) => ({ directoryStart: Number(opened.readEntryCursor), entries: opened.entryCount }),
-    damaged(zip.path)
+    (cause: unknown) => {
+      const [, problem] = endProblems.find(([text]) => explain(cause).startsWith(text)) ?? []
+      return damaged(zip.path)(problem === undefined ? cause : new Error(problem, { cause }))
+    }
   )
 }
+
+/** What yauzl's messages begin with, and what to say instead. */
+const endProblems = [
+  ["End of central directory", "its end is missing: it is cut off, or is no zip"],
+  ["Invalid comment length", "its end record is not at its end: it is cut off, or something was added to it"]
+] as const
 
 /** yauzl looks for a zip64 locator before the end record, where the last record could look like one. */
 const gap = Buffer.alloc(20)
@@ -207,6 +217,10 @@ export async function* entriesInTurn(path: string, signal: AbortSignal): AsyncGe
     for await (const slice of slices(zip, await readEnd(zip))) {
       signal.throwIfAborted()
       const records = await recordsOf(zip, slice)
+      if (slice.first === 0 && countOwn(records, slice.count) === 0) {
+        const message = `${path} was made by another program, whose names are not read here`
+        throw new ArchiveError({ reason: "Unreadable", path, message, transient: false })
+      }
       yield readRecords(records, slice, path)
       release(records)
     }

@@ -1,9 +1,10 @@
 import { writeFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import { ArchiveReader } from "../../src/zip/Archiver.ts"
 import { temporaryFolder } from "../support/program/log.ts"
-import { type HandMade, handMade } from "../support/zip/handMade.ts"
+import { foreignZip, type HandMade, handMade } from "../support/zip/handMade.ts"
 
 /** What is wrong with a zip of these entries, `ENTRY: PROBLEM`. */
 const flaws = (entries: ReadonlyArray<HandMade>) =>
@@ -83,6 +84,28 @@ describe("audit", () => {
       assert.deepStrictEqual(orphans[0], `"none/000000": ${parent}`)
     })
   )
+})
+
+describe("a zip that cannot be listed", () => {
+  const good = handMade([{ name: "a", content: "good" }])
+  const cutOff = "is damaged: its end is missing: it is cut off, or is no zip"
+  const added = "is damaged: its end record is not at its end: it is cut off, or something was added to it"
+  for (const [what, bytes, problem] of [
+    ["that is cut off in its end", good.subarray(0, -9), cutOff],
+    ["that is cut off in its content", good.subarray(0, 40), cutOff],
+    ["that is no zip", Buffer.alloc(70_000, "x"), cutOff],
+    ["that goes on behind its end", Buffer.concat([good, Buffer.alloc(880)]), added],
+    ["of another program", foreignZip({ a: "x" }), "was made by another program, whose names are not read here"]
+  ] as const) {
+    it.effect(`${what} is called that`, () =>
+      Effect.gen(function* () {
+        const zip = `${yield* temporaryFolder}/a.zip`
+        writeFileSync(zip, bytes)
+        const { message } = yield* Effect.flip(Stream.runDrain((yield* ArchiveReader).entries(zip)))
+        assert.strictEqual(message, `${zip} ${problem}`)
+      }).pipe(Effect.scoped, Effect.provide(ArchiveReader.layer))
+    )
+  }
 })
 
 const byName = (a: HandMade, b: HandMade): number => {
