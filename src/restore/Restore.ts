@@ -6,13 +6,13 @@ import * as Either from "effect/Either"
 import { sumAll } from "effect/Number"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
-import { describeFinding, foreignText } from "../runs/VerifyResult.ts"
+import { describeFinding, foreignText, unzipText } from "../runs/VerifyResult.ts"
 import type { FolderName } from "../source/FolderName.ts"
 import * as Metadata from "../store/Metadata.ts"
 import { isSameArchive, namesOf, type PublishedArchive, PublishedArchives } from "../store/PublishedArchive.ts"
 import { Progress } from "../system/Progress.ts"
 import { bytes, count, duration } from "../text/Text.ts"
-import { type Examined, examineArchive, hasDigest, isUnchanged } from "../verify/VerifyArchive.ts"
+import { type Examined, examineArchive, hasDigest, isOfUnknownContent, isUnchanged } from "../verify/VerifyArchive.ts"
 import { Extractor, type PreparedRestore } from "../zip/Archiver.ts"
 import type { ExtractRequest } from "../zip/ExtractTarget.ts"
 import {
@@ -188,9 +188,12 @@ const checkAndPrepare = (options: RestoreOptions) =>
         const message = `${options.folder}: its archive was replaced again and again while it was looked at; nothing was written`
         return yield* new FindError({ reason: "Changed", message })
       }
+      const unknown = damage.find(isOfUnknownContent)
       const problems = foreign
         ? [`nothing was written: ${set.zip} was ${foreignText(set.zip)}`]
-        : damageText(options, set, findings, yield* hasOther(options))
+        : unknown
+          ? [`nothing was written: ${set.zip} ${unknown.problem}; ${unzipText(set.zip)}`]
+          : damageText(options, set, findings, yield* hasOther(options))
       return { problems, prepared: undefined }
     }
     const isKnown = hasDigest(set)

@@ -168,7 +168,11 @@ export const absent = (folder: FolderName, which: Which, lost: boolean): Archive
 })
 
 /** About a zip of another program at the path `zip`; to be read after the folder's name. */
-export const foreignText = (zip: string): string => {
+export const foreignText = (zip: string): string =>
+  `made by another program, and its checksums are right; ${unzipText(zip)}`
+
+/** What to do with such a zip. */
+export const unzipText = (zip: string): string => {
   const path = shellWord(zip)
-  return `made by another program, and its checksums are right; \`unzip -t ${path}\` checks its entries, \`unzip ${path} -d DIR\` restores it`
+  return `\`unzip -t ${path}\` checks its entries, \`unzip ${path} -d DIR\` restores it`
 }

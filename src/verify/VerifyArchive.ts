@@ -54,7 +54,7 @@ export const examineArchive = Effect.fn("CheckSet")(function* (
       ? [...set.obstacles, ...checkAdopted(subject, checksums.value)]
       : [...found, ...checkPublished(subject, found)]
     const foreign = !wrong.some(({ file }) => file === names.zip)
-    const findings = foreign ? wrong : [...flaws, ...wrong]
+    const findings = foreign || wrong.some(isOfUnknownContent) ? wrong : [...flaws, ...wrong]
     return { findings, flawed: false, foreign, files: 0, bytes: 0 } satisfies Examined
   }
   found.push(...flaws)
@@ -208,8 +208,7 @@ const checkAdopted = (subject: Subject, measured: Checksums): Findings => {
   const inMetadata = { zip_md5: metadata?.zip_md5.toLowerCase(), zip_sha256: metadata?.zip_sha256?.toLowerCase() }
   const known = knownDigests(subject, inMetadata, undefined)
   if (known.md5.length + known.sha256.length === 0) {
-    const problem = "was made by another program, and no checksum beside it says what it has to be"
-    return [{ file: names.zip, problem: `is of no known content: it ${problem}` }]
+    return [{ file: names.zip, problem: unknownContent }]
   }
   const unclear = "cannot be understood: it does not say what the MD5 of the archive is"
   return [
@@ -218,6 +217,12 @@ const checkAdopted = (subject: Subject, measured: Checksums): Findings => {
     ...(set.metadata !== undefined && metadata === undefined ? [{ file: names.metadata, problem: unclear }] : [])
   ]
 }
+
+const unknownContent =
+  "is of no known content: it was made by another program, and no checksum beside it says what it has to be"
+
+/** The finding of an archive of which nothing can be said. */
+export const isOfUnknownContent = ({ problem }: ArchiveFinding): boolean => problem === unknownContent
 
 const decodeDigests = Schema.decodeUnknownOption(
   Schema.parseJson(Schema.Struct({ zip_md5: Schema.String, zip_sha256: Schema.optional(Schema.String) }))

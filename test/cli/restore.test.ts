@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { type Ended, makePlace, type Place, picture, run, start, toolsFor, zipper } from "../support/program/built.ts"
 import { canMount, publishZip } from "../support/program/publish.ts"
-import type { HandMade } from "../support/zip/handMade.ts"
+import { foreignZip, type HandMade } from "../support/zip/handMade.ts"
 import { contentOf } from "../support/zip/restore.ts"
 
 /** Two archives of ABCD, and others that nobody would make by accident. */
@@ -152,6 +152,26 @@ describe("zipper restore", () => {
       bytes: 4,
       failures: { count: 1, first: [{ path: "b", kind: "missing", error: "its CRC-32 is wrong" }] }
     })
+  })
+
+  it("says of a zip of another program without checksums that nothing is known of it, and what to do", async () => {
+    const home = join(place.target, "MADE")
+    const zip = join(home, "MADE.zip")
+    mkdirSync(home)
+    writeFileSync(zip, foreignZip({ a: "x" }))
+    const [restored, listed] = await Promise.all([
+      restore("MADE", "--to", "made", "-q"),
+      run(["ls", "MADE", "-q", "--from", place.target])
+    ])
+    rmSync(home, { recursive: true })
+    assert.deepStrictEqual([restored.status, listed.status, existsSync(at("made"))], [1, 1, false])
+    const known = `${zip} is of no known content: it was made by another program, and no checksum beside it says what it has to be`
+    const unzip = `\`unzip -t ${zip}\` checks its entries, \`unzip ${zip} -d DIR\` restores it`
+    assert.strictEqual(restored.stderr, `error: nothing was written: ${known}; ${unzip}\n`)
+    assert.match(
+      listed.stderr,
+      /^error: \S+MADE.zip was made by another program, .*; unzip -l \S+ may show its names\n$/
+    )
   })
 
   it("tells what is wrong with the command line", async () => {
