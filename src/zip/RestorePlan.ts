@@ -229,7 +229,7 @@ const progressOf = (plan: RestorePlan, { files, replaced }: RestoreOutcome): str
   const left = plan.replaced - replaced
   const [was, is] = left === 1 ? ["was", "is"] : ["were", "are"]
   const rest = left > 0 ? `; ${count(left, "file")} that ${was} to be replaced ${is} as before` : ""
-  return `${number(files)} of ${count(plan.files, "file")} ${files === 1 ? "is" : "are"} restored${rest}`
+  return `${number(files)} of ${count(plan.files, "file")} ${files === 1 || plan.files === 1 ? "is" : "are"} restored${rest}`
 }
 
 /** What is not in DIR as it is in the archive: a line each, the last of them says how much. Empty when all is well. */

@@ -67,6 +67,10 @@ describe("what is told of a restore", () => {
       "cannot write a: no space left",
       "/back is INCOMPLETE: 5 of 6 files are restored; what was written of files that failed was removed"
     ])
+    assert.include(
+      failureLines(planOf({ files: 1, replaced: 0 }), { ...lost, files: 0 }).at(-1),
+      "0 of 1 file is restored;"
+    )
     const attributes = resultOf([{ path: "a", error: "EPERM", kind: "attributes", cannot: "set mode and time of" }], {
       files: 6,
       replaced: 6
