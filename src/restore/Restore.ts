@@ -3,8 +3,10 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
 import { sumAll } from "effect/Number"
 import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { describeFinding, foreignText, unzipText } from "../runs/VerifyResult.ts"
 import type { FolderName } from "../source/FolderName.ts"
@@ -12,7 +14,13 @@ import * as Metadata from "../store/Metadata.ts"
 import { isSameArchive, namesOf, type PublishedArchive, PublishedArchives } from "../store/PublishedArchive.ts"
 import { Progress } from "../system/Progress.ts"
 import { bytes, count, duration } from "../text/Text.ts"
-import { type Examined, examineArchive, hasDigest, isOfUnknownContent, isUnchanged } from "../verify/VerifyArchive.ts"
+import {
+  type Examined,
+  examineArchive,
+  hasDigest,
+  isOfUnknownContent,
+  recordedArchive
+} from "../verify/VerifyArchive.ts"
 import { Extractor, type PreparedRestore } from "../zip/Archiver.ts"
 import type { ExtractRequest } from "../zip/ExtractTarget.ts"
 import {
@@ -211,38 +219,42 @@ const checkAndPrepare = (options: RestoreOptions) =>
  * time. Undefined where they do not, or the plan finds something: then the archive is examined.
  */
 const prepareUnchanged = Effect.fnUntraced(function* (options: RestoreOptions, set: PublishedArchive) {
-  const { file, zip } = set
-  const metadata = Metadata.parse(set.metadata)
-  if (file === undefined || metadata === undefined) return undefined
-  const archive = { zip, file, files: metadata.total_files, bytes: metadata.total_bytes }
-  const unchanged = withProgress(set, (onRead) => isUnchanged(set, onRead)).pipe(
-    Effect.catchTag("HashError", () => Effect.succeed(false))
-  )
-  const [isSure, prepared] = yield* Effect.all([unchanged, Effect.either(prepare(options, archive))], {
-    concurrency: "unbounded"
-  })
+  const recorded = recordedArchive(set)
+  if (recorded === undefined) return undefined
+  const { file, isUnchanged, totals } = recorded
+  const archive = { zip: set.zip, file, ...totals }
+  const unchanged = withProgress(set, isUnchanged).pipe(Effect.catchTag("HashError", () => Effect.succeed(false)))
+  const scope = yield* Effect.acquireRelease(Scope.make(), (made) => Scope.close(made, Exit.void))
+  const early = prepare(options, archive, false).pipe(Scope.extend(scope), Effect.either)
+  const [isSure, prepared] = yield* Effect.all([unchanged, early], { concurrency: "unbounded" })
+  if (isSure && Either.isRight(prepared) && prepared.right.plan.untried.count === 0) return prepared.right
+  yield* Scope.close(scope, Exit.void)
   if (!isSure || (Either.isLeft(prepared) && prepared.left._tag === "ArchiveError")) return undefined
-  return yield* prepared
+  // Nothing is written before the archive is known to be good, not even names that are tried.
+  return Either.isLeft(prepared) ? yield* prepared : yield* prepare(options, archive)
 })
 
-const prepare = ({ below, folder, only, overwrite, sync, to }: RestoreOptions, archive: ArchiveToRestore) =>
-  Effect.gen(function* () {
-    const { live } = yield* PublishedArchives
-    const name = below ? { name: folder } : {}
-    return yield* (yield* Extractor).prepare({ ...archive, to, ...name, only, overwrite, sync, keepOut: [live] })
-  })
+const prepare = Effect.fnUntraced(function* (
+  { below, folder, only, overwrite, sync, to }: RestoreOptions,
+  archive: ArchiveToRestore,
+  triesNames = true
+) {
+  const { live } = yield* PublishedArchives
+  const name = below ? { name: folder } : {}
+  const request = { ...archive, to, ...name, only, overwrite, sync, triesNames, keepOut: [live] }
+  return yield* (yield* Extractor).prepare(request)
+})
 
 type ArchiveToRestore = Pick<ExtractRequest, "zip" | "file" | "files" | "bytes">
 
-const withProgress = <A, E, R>(
+const withProgress = Effect.fnUntraced(function* <A, E, R>(
   set: PublishedArchive,
   check: (onRead: (done: number) => void) => Effect.Effect<A, E, R>
-) =>
-  Effect.gen(function* () {
-    const show = yield* (yield* Progress).start(`checking ${set.folder}`)
-    const total = set.file?.size
-    return yield* check((done) => show({ done, total }))
-  }).pipe(Effect.scoped)
+) {
+  const show = yield* (yield* Progress).start(`checking ${set.folder}`)
+  const total = set.file?.size
+  return yield* check((done) => show({ done, total }))
+}, Effect.scoped)
 
 /** What the metadata promises; without any to go by, what was found counts. */
 const totalsOf = (text: string | undefined, { bytes, files }: Examined) => {

@@ -13,7 +13,7 @@ export interface ManifestEntry {
   readonly mode: number
 }
 
-/** What an array of entries has, which may also make each of them when it is asked for. */
+/** The entries from 0 on; each may be made when it is asked for. */
 export interface Entries extends Iterable<ManifestEntry> {
   readonly length: number
   readonly at: (index: number) => ManifestEntry | undefined

@@ -177,7 +177,7 @@ const logSkipped = Effect.fnUntraced(function* (first: ReadonlyArray<Skipped>, c
   if (count > first.length) yield* Effect.logDebug(`skipped ${count - first.length} more`)
 })
 
-/** An unchanged folder needs only the hash: entries are sorted at the first use, and each is made when it is asked for. */
+/** An unchanged folder needs only the hash: entries are gathered at the first use, and each is made when it is asked for. */
 const toManifest = (folder: FolderName.FolderName, walked: Walked): Manifest => {
   const { ascii, caches, entries, hollow, itself, mounts, root, skippedNames, ...counts } = walked
   const runs = inOrder(root)
@@ -190,7 +190,8 @@ const toManifest = (folder: FolderName.FolderName, walked: Walked): Manifest => 
   let made: Made | undefined
   // A closure over `walked` would keep its memory as long as the manifest lives.
   const make = (): Made => {
-    made ??= makeEntries(runs.splice(0), entries, ascii)
+    made ??= makeEntries(runs, entries, ascii)
+    runs.length = 0
     return made
   }
   return {
@@ -233,10 +234,10 @@ const makeEntries = (runs: ReadonlyArray<Run>, length: number, ascii: boolean): 
   }
   const slice = (from: number, to: number): ReadonlyArray<ManifestEntry> => {
     const entries: Array<ManifestEntry> = []
-    for (let index = from; index < Math.min(to, length); index += 1) entries.push(entry(index))
+    for (let index = Math.max(from, 0); index < Math.min(to, length); index += 1) entries.push(entry(index))
     return entries
   }
-  const at = (index: number) => (index < length ? entry(index) : undefined)
+  const at = (index: number) => (index >= 0 && index < length ? entry(index) : undefined)
   const entries: Entries = { length, at, slice, ...each(entry) }
   return { devices: block.devices, entries, escaped, stamps: block.stamps(0, length) }
 }

@@ -49,7 +49,7 @@ export const judge = (found: Found): Current => {
   if (state !== undefined && measured !== undefined && measured.sha256 !== state.zip_sha256) {
     return damaged("its SHA-256 is not the one that was published")
   }
-  const checksums = state === undefined ? measured : { md5: state.zip_md5, sha256: state.zip_sha256 }
+  const checksums = measured ?? (state && { md5: state.zip_md5, sha256: state.zip_sha256 })
   if (checksums === undefined) return damaged("nothing is known of it")
   const published = state?.metadata_sha256
   const asPublished =

@@ -80,26 +80,27 @@ export const hasDigest = (set: PublishedArchive): boolean => {
 }
 
 /**
- * Whether every file of an archive is bit by bit what was published, by all that says so, each of which has to be there. False
- * says nothing: then {@link examineArchive} finds what is wrong. `onRead` as there.
+ * What the metadata says of the archive, and a look at whether each of its files is bit by bit what was published, by all that says so:
+ * metadata, state and checksum files. Undefined where one of these is missing or contradicts another. Neither that nor `false` says
+ * what is wrong: {@link examineArchive} finds that. `onRead` as there.
  */
-export const isUnchanged = Effect.fn("IsUnchanged")(function* (
-  set: PublishedArchive,
-  onRead: (bytes: number) => void = () => {}
-) {
+export const recordedArchive = (set: PublishedArchive) => {
   const subject = subjectOf(set)
   const { metadata, text } = subject
   const { file } = set
   const known = set.which === "current" ? set.state?.metadata_sha256 : set.state?.prev_metadata_sha256
   const found = [...set.obstacles, ...missing(subject), ...(text?.findings ?? [])]
-  if (file === undefined || metadata === undefined || known === undefined || found.length > 0) return false
-  const following = yield* (yield* Hasher).follow(set.zip, file.size)
-  const report = Effect.sync(() => onRead(following.hashed() ?? 0))
-  yield* report.pipe(Effect.delay("200 millis"), Effect.forever, Effect.forkScoped)
-  const checksums = yield* following.finish(file.size)
-  const wrong = [checkDigests(subject, checksums), checkFigures(subject, undefined), checkPublished(subject, [])]
-  return wrong.flat().length === 0
-}, Effect.scoped)
+  if (file === undefined || metadata === undefined || known === undefined || found.length > 0) return undefined
+  const totals = { files: metadata.total_files, bytes: metadata.total_bytes }
+  if ([...checkFigures(subject, totals), ...checkPublished(subject, [])].length > 0) return undefined
+  const isUnchanged = Effect.fn("IsUnchanged")(function* (onRead: (bytes: number) => void = () => {}) {
+    const following = yield* (yield* Hasher).follow(set.zip, file.size)
+    const report = Effect.sync(() => onRead(following.hashed() ?? 0))
+    yield* report.pipe(Effect.delay("200 millis"), Effect.forever, Effect.forkScoped)
+    return checkDigests(subject, yield* following.finish(file.size)).length === 0
+  }, Effect.scoped)
+  return { file, totals, isUnchanged }
+}
 
 /** An archive with what is known of it; `state`: only where it describes this archive. */
 interface Subject {

@@ -12,7 +12,7 @@ import * as RawPath from "../text/RawPath.ts"
 import { type Compression, isSameFile, sameCompression } from "./ArchiveIndex.ts"
 import { checkRoot, extractZip, makeTally, plannedFiles } from "./Extract.ts"
 import { planExtraction } from "./ExtractSurvey.ts"
-import { openWholeSync, syncedAhead } from "./ExtractSync.ts"
+import { openWholeSync, synced } from "./ExtractSync.ts"
 import { type ExtractRequest, temporaryName } from "./ExtractTarget.ts"
 import type { ZipEntry } from "./Headers.ts"
 import { openZip, readEntries } from "./ReadZip.ts"
@@ -135,7 +135,8 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
     Effect.map(Effect.all([Workers, Effect.context<Process>()]), ([runner, context]) => ({
       prepare: Effect.fn("Extractor.prepare")(function* (request) {
         const temporary = temporaryName(randomBytes(6).toString("hex"))
-        const { zip, plan } = yield* preparePlan(request, runner.width, RawPath.fromText(`${temporary}names`))
+        const names = request.triesNames ? RawPath.fromText(`${temporary}names`) : undefined
+        const { zip, plan } = yield* preparePlan(request, runner.width, names)
         const tally = makeTally()
         return {
           plan: plan.plan,
@@ -146,10 +147,12 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
             const writes = abortable((signal) => extractZip(extraction, signal), isExtractError)
             if (wholeSync === undefined) yield* writes
             else {
-              const half = () => tally.written() >= plan.plan.bytes / 2
-              const early = yield* syncedAhead(writes, half, wholeSync)
-              tally.rest.unsynced = "it was stopped"
-              tally.rest.unsynced = (yield* wholeSync) ?? early
+              const { bytes } = plan.plan
+              const half = () => bytes >= worthSyncing && tally.written() > bytes / 2
+              const written = Effect.tap(writes, () => {
+                tally.rest.unsynced = "it was stopped"
+              })
+              tally.rest.unsynced = yield* synced(written, half, wholeSync)
             }
             yield* abortable(() => checkRoot(plan), isExtractError)
             return tally.restored()
@@ -176,6 +179,9 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
     }))
   )
 }
+
+/** Fewer bytes are on the disk soon enough when all are written. */
+const worthSyncing = 64 * 1024 * 1024
 
 export const dryRunOf = (plan: RestorePlan): PreparedRestore => ({
   plan,

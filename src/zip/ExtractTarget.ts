@@ -25,6 +25,8 @@ export interface ExtractRequest {
   readonly overwrite: boolean
   /** What is written is on the disk before the restore ends. */
   readonly sync: boolean
+  /** Names that may be one in DIR are tried there; otherwise the plan has them as `untried`. */
+  readonly triesNames: boolean
   /** Folders that DIR must not lie in, and that nothing is written to where they stand in it. */
   readonly keepOut: ReadonlyArray<string>
 }

@@ -43,7 +43,7 @@ const whole = process.platform === "linux" && syncsReportErrors(release()) && ty
 
 describe("a restore", () => {
   it.runIf(whole)("is synced when all is written, and only then called restored", async () => {
-    const { status, stderr, stdout } = await restore("well", "readlink /proc/self/fd/3 > $0.log")
+    const { status, stderr, stdout } = await restore("well", "readlink /proc/self/fd/3 >> $0.log")
     assert.strictEqual(status, 0, stderr)
     assert.include(stdout, "* restored 2 files, 6 B to ")
     assert.strictEqual(readFileSync(at("well.log"), "utf8").trim(), `${at("well")}:\na\nb\n\n${at("well")}/b:\nc`)

@@ -11,11 +11,13 @@ import * as TestClock from "effect/TestClock"
 import { restore } from "../../src/restore/Restore.ts"
 import { type RestoreSummary, resultOf as resultOfAll } from "../../src/restore/RestoreResult.ts"
 import type { TrackedFolder } from "../../src/runs/JobState.ts"
+import { HashError } from "../../src/system/Hasher.ts"
 import { Progress } from "../../src/system/Progress.ts"
 import { ArchiveReader, Extractor } from "../../src/zip/Archiver.ts"
 import { nothingRestored, type RestorePlan } from "../../src/zip/RestorePlan.ts"
 import { ArchiveError, ExtractError } from "../../src/zip/ZipError.ts"
 import { memoryExtractor } from "../doubles/Extractor.ts"
+import { memoryHasher } from "../doubles/Hasher.ts"
 import { folder } from "../support/program/job.ts"
 import { capturedLog } from "../support/program/log.ts"
 import {
@@ -48,6 +50,7 @@ describe("restore", () => {
           only: ["a"],
           overwrite: true,
           sync: true,
+          triesNames: false,
           keepOut: ["/memory"]
         }
       ])
@@ -69,6 +72,30 @@ describe("restore", () => {
         const never = yield* run([set], { failures: [misplaced, misplaced] })
         assert.deepStrictEqual([resultOf(never), never.carriedOut], ["a", []])
       })
+  )
+
+  it.effect("tries names in DIR only of an archive that was found to be good", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf("current")
+      const requests: Array<Parameters<typeof Extractor.Service.prepare>[0]> = []
+      const plans = { [set.zip]: { ...plan, untried: { count: 1, first: [["a", "A"]] as const } } }
+      const tried = () => requests.splice(0).map(({ triesNames }) => triesNames)
+      assert.strictEqual(resultOf(yield* run([set], { plans, requests })), "restored")
+      assert.deepStrictEqual(tried(), [false, true])
+      const lost = yield* setOf("current", { state: undefined })
+      yield* run([lost], { plans, requests })
+      assert.deepStrictEqual(tried(), [true])
+    })
+  )
+
+  it.effect("examines an archive whose digests could not be taken", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf("current")
+      const failure = new HashError({ path: set.zip, message: "no thread", transient: true })
+      const hasher = memoryHasher({ [set.zip]: [failure] })
+      const world = Layer.mergeAll(worldOf([set]), hasher, memoryExtractor({ plans: { [set.zip]: plan } }))
+      assert.strictEqual(resultOfAll(yield* Effect.provide(restore(requestFor({})), world)), "restored")
+    })
   )
 
   it.effect("writes nothing of an archive that has changed, and names the other one if it is there", () =>

@@ -4,8 +4,17 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { PublishedArchives, type Which } from "../../src/store/PublishedArchive.ts"
 import { makeFileNames } from "../../src/verify/MetadataText.ts"
-import { examineArchive, isUnchanged } from "../../src/verify/VerifyArchive.ts"
-import { filesOf, findings, flipEach, publish, published, reading, scopedPlace } from "../support/program/verify.ts"
+import { examineArchive } from "../../src/verify/VerifyArchive.ts"
+import {
+  filesOf,
+  findings,
+  flipEach,
+  isUnchanged,
+  publish,
+  published,
+  reading,
+  scopedPlace
+} from "../support/program/verify.ts"
 import { abcd, noise, put } from "../support/zip/archive.ts"
 import { foreignZip } from "../support/zip/handMade.ts"
 
@@ -205,6 +214,14 @@ describe("examine", () => {
           const set = yield* Effect.flatMap(PublishedArchives, (archives) => archives.open(abcd, "current"))
           assert.isFalse(set !== undefined && (yield* isUnchanged(set)), name)
           fs.writeFileSync(file, content)
+        }
+        const set = yield* Effect.flatMap(PublishedArchives, (archives) => archives.open(abcd, "current"))
+        assert(set?.state !== undefined)
+        assert.isTrue(yield* isUnchanged(set))
+        const { metadata_sha256, ...before } = set.state
+        const all = { ...before, metadata_sha256: metadata_sha256 ?? "" }
+        for (const state of [before, { ...all, files: 7 }, { ...all, bytes: 9 }, { ...all, snapshot: "another" }]) {
+          assert.isFalse(yield* isUnchanged({ ...set, state }), JSON.stringify(state))
         }
       }).pipe(Effect.provide(reading(place.targetPath)))
     })

@@ -5,11 +5,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Tree } from "../../../src/source/Tree.ts"
 import * as Metadata from "../../../src/store/Metadata.ts"
-import { namesOf, PublishedArchives, type Which } from "../../../src/store/PublishedArchive.ts"
+import { namesOf, type PublishedArchive, PublishedArchives, type Which } from "../../../src/store/PublishedArchive.ts"
 import { Store } from "../../../src/store/Store.ts"
 import { Disk } from "../../../src/system/Disk.ts"
 import { Hasher } from "../../../src/system/Hasher.ts"
-import { type Depth, examineArchive, isUnchanged } from "../../../src/verify/VerifyArchive.ts"
+import { type Depth, examineArchive, recordedArchive } from "../../../src/verify/VerifyArchive.ts"
 import { ArchiveReader, Archiver } from "../../../src/zip/Archiver.ts"
 import { fourLetters } from "../folders.ts"
 import { emptyPlace, fastTmp } from "../store/storeKit.ts"
@@ -76,6 +76,9 @@ export const publish = (place: { readonly source: string; readonly targetPath: s
       )
     )
   )
+
+/** Whether a restore knows without a look into the zip that the archive is what was published. */
+export const isUnchanged = (set: PublishedArchive) => recordedArchive(set)?.isUnchanged() ?? Effect.succeed(false)
 
 /** "FILE [ENTRY]: PROBLEM" of everything that is wrong with a set; undefined when there is no such set. */
 export const findings = (which: Which, depth: Depth = "content") =>

@@ -15,6 +15,7 @@ export const requestFor = (zip: string, to: string, change: Partial<ExtractReque
   only: [],
   overwrite: false,
   sync: false,
+  triesNames: true,
   keepOut: [],
   ...change
 })
