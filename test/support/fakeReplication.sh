@@ -12,6 +12,7 @@ case "$*" in
 "list "*encryption*) columns $dataset filesystem 11 off - 0 -;;
 "list "*,written*) columns $dataset@one 77 5 1735689600 0 - 0;;
 "list "*snapshot*) columns $dataset@one 77 5 1735689600 0 -;;
+"list "*mountpoint) columns "$FAKE_DATASET" on - "$FAKE_MOUNTPOINT";;
 "list "*) columns $last;;
 "get "*logicalreferenced*)
   for property in "type filesystem -" "guid 12 -" "canmount off local" "mounted no -" "written 0 -" "logicalreferenced 42 -" \
