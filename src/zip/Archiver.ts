@@ -12,7 +12,7 @@ import * as RawPath from "../text/RawPath.ts"
 import { type Compression, isSameFile, sameCompression } from "./ArchiveIndex.ts"
 import { checkRoot, extractZip, makeTally, plannedFiles } from "./Extract.ts"
 import { planExtraction } from "./ExtractSurvey.ts"
-import { openWholeSync, synced } from "./ExtractSync.ts"
+import { openWholeSync } from "./ExtractSync.ts"
 import { type ExtractRequest, temporaryName } from "./ExtractTarget.ts"
 import type { ZipEntry } from "./Headers.ts"
 import { openZip, readEntries } from "./ReadZip.ts"
@@ -144,15 +144,10 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
             const wholeSync = request.sync ? yield* openWholeSync(plan) : undefined
             const syncEach = request.sync && wholeSync === undefined
             const extraction = { request, zip, plan, runner, tally, temporary, syncEach }
-            const writes = abortable((signal) => extractZip(extraction, signal), isExtractError)
-            if (wholeSync === undefined) yield* writes
-            else {
-              const { bytes } = plan.plan
-              const half = () => bytes >= worthSyncing && tally.written() > bytes / 2
-              const written = Effect.tap(writes, () => {
-                tally.rest.unsynced = "it was stopped"
-              })
-              tally.rest.unsynced = yield* synced(written, half, wholeSync)
+            yield* abortable((signal) => extractZip(extraction, signal), isExtractError)
+            if (wholeSync !== undefined) {
+              tally.rest.unsynced = "it was stopped"
+              tally.rest.unsynced = yield* wholeSync
             }
             yield* abortable(() => checkRoot(plan), isExtractError)
             return tally.restored()
@@ -179,9 +174,6 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
     }))
   )
 }
-
-/** Fewer bytes are on the disk soon enough when all are written. */
-const worthSyncing = 64 * 1024 * 1024
 
 export const dryRunOf = (plan: RestorePlan): PreparedRestore => ({
   plan,

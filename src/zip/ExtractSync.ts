@@ -1,13 +1,10 @@
 import * as fs from "node:fs/promises"
 import { release } from "node:os"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
-import * as Schedule from "effect/Schedule"
 import { explain } from "../system/Errno.ts"
 import { closeRead, syncOpen } from "../system/FileCalls.ts"
 import { platform } from "../system/Platform.ts"
 import { Process } from "../system/Process.ts"
-import type { ProcessError } from "../system/supervise.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { folderOnly } from "./ExtractFolders.ts"
 import type { ExtractPlan } from "./ExtractSurvey.ts"
@@ -41,34 +38,9 @@ export const openWholeSync = Effect.fnUntraced(function* ({ folders, target }: E
     Effect.map(({ exitCode, stderr }) =>
       exitCode === 0 ? undefined : stderr.trim().split(": ").at(-1) || `sync ended with status ${exitCode}`
     ),
+    Effect.catchAll(({ message }) => Effect.succeed(message)),
     Effect.flatMap((failure) => (failure === undefined ? syncFolders(files) : Effect.succeed(failure)))
   )
-})
-
-/**
- * Runs `work`, which writes, then syncs, and gives what could not be synced. Syncs once before, when `half` of the work is done:
- * the disk waits less for it, and it for the disk. What that sync finds counts too: the kernel may say it once alone.
- */
-export const synced = Effect.fnUntraced(function* <A, E>(
-  work: Effect.Effect<A, E>,
-  half: () => boolean,
-  sync: Effect.Effect<string | undefined, ProcessError>
-) {
-  let isBegun = false
-  const early = yield* Effect.sync(half).pipe(
-    Effect.repeat({ schedule: Schedule.spaced("50 millis"), until: (enough) => enough }),
-    Effect.flatMap(() => {
-      isBegun = true
-      return sync
-    }),
-    // A sync that did not take place is made up for by the next one.
-    Effect.orElseSucceed(() => undefined),
-    Effect.forkScoped
-  )
-  yield* work
-  const before = isBegun ? yield* Fiber.join(early) : yield* Effect.as(Fiber.interrupt(early), undefined)
-  const after = yield* Effect.catchAll(sync, ({ message }) => Effect.succeed(message))
-  return after ?? before
 })
 
 const program = "sync"

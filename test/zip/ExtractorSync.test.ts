@@ -1,17 +1,13 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
-import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Runtime from "effect/Runtime"
-import * as TestClock from "effect/TestClock"
-import { ProcessError } from "../../src/system/supervise.ts"
 import type { Runner } from "../../src/system/WorkerJob.ts"
 import { Workers } from "../../src/system/Workers.ts"
 import { Extractor } from "../../src/zip/Archiver.ts"
-import { synced } from "../../src/zip/ExtractSync.ts"
 import { failingSyncSyncs, recordedOrder } from "../support/program/fileHandles.ts"
 import { folder } from "../support/program/job.ts"
 import { temporaryFolder } from "../support/program/log.ts"
@@ -163,52 +159,6 @@ describe("a restore that is to be synced", () => {
       assert.deepStrictEqual([folders.missing, folders.failures.count], [0, 0])
       assert.include(folders.unsynced, "EIO")
     }).pipe(Effect.provide(Extractor.layer))
-  )
-})
-
-describe("a file system that is synced as a whole", () => {
-  /** Writes for eight seconds, half of it at `half`. Each sync takes four, and ends like the next of `ends`. */
-  const restoring = (half: number, ends: Array<string | ProcessError>, write = Effect.sleep("8 seconds")) =>
-    Effect.gen(function* () {
-      const steps: Array<string> = []
-      const begun = yield* Clock.currentTimeMillis
-      const seconds = Effect.map(Clock.currentTimeMillis, (millis) => (millis - begun) / 1000)
-      const runtime = yield* Effect.runtime()
-      const isHalf = () => Runtime.runSync(runtime)(seconds) >= half
-      const sync = Effect.gen(function* () {
-        steps.push(`synced at ${yield* seconds}`)
-        yield* Effect.sleep("4 seconds")
-        const end = ends.shift()
-        return end instanceof ProcessError ? yield* end : end
-      })
-      const result = Effect.tap(Effect.exit(Effect.scoped(synced(write, isHalf, sync))), (exit) =>
-        Effect.map(seconds, (at) => steps.push(`ended at ${at}: ${Exit.isSuccess(exit) ? exit.value : "failed"}`))
-      )
-      const fiber = yield* Effect.fork(result)
-      yield* TestClock.adjust("30 seconds")
-      yield* Fiber.join(fiber)
-      return steps
-    })
-
-  it.effect("is synced when half is written and when all is, and what either sync found counts", () =>
-    Effect.gen(function* () {
-      const steps = ["synced at 3", "synced at 8"]
-      assert.deepStrictEqual(yield* restoring(3, []), [...steps, "ended at 12: undefined"])
-      assert.deepStrictEqual(yield* restoring(3, ["no space"]), [...steps, "ended at 12: no space"])
-      const missing = new ProcessError({ program: "sync", reason: "NotFound", message: "no sync", transient: false })
-      assert.deepStrictEqual(yield* restoring(3, [missing]), [...steps, "ended at 12: undefined"])
-      const late = ["synced at 6", "synced at 10", "ended at 14: no sync"]
-      assert.deepStrictEqual(yield* restoring(6, [missing, missing]), late)
-    })
-  )
-
-  it.effect("is synced once when half was not seen, without a wait, and never when writing fails", () =>
-    Effect.gen(function* () {
-      const brief = yield* restoring(9, [], Effect.sleep("10 millis"))
-      assert.deepStrictEqual(brief, ["synced at 0.01", "ended at 4.01: undefined"])
-      const failing = Effect.zipRight(Effect.sleep("5 seconds"), Effect.die("no"))
-      assert.deepStrictEqual(yield* restoring(6, [], failing), ["ended at 5: failed"])
-    })
   )
 })
 
