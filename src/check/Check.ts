@@ -405,10 +405,10 @@ const checkMetrics = Effect.fnUntraced(
     if ((yield* disk.stat(path))?.kind === "directory") return yield* refuse(`${path} is a folder`)
     yield* disk.writable(folder)
     const owner = otherOwner(yield* disk.read(path), stateDir)
-    if (!path.endsWith(".prom")) {
-      return [warning("metrics_file", `${path}: node_exporter reads only files whose names end in .prom`)]
+    if (owner === undefined) {
+      const unread = `${path}: node_exporter reads only files whose names end in .prom`
+      return [path.endsWith(".prom") ? ok("metrics_file", path) : warning("metrics_file", unread)]
     }
-    if (owner === undefined) return [ok("metrics_file", path)]
     const detail = `${path} has the metrics of another configuration, whose state is in ${quoted(owner)}, and the next run replaces them: give each configuration a file of its own`
     return [warning("metrics_file", detail)]
   },

@@ -95,6 +95,9 @@ describe("what check says of the places that runs leave word in", () => {
       assert.deepStrictEqual(yield* metrics(`${root}/metrics`), [
         `metrics_file warning: ${root}/metrics: node_exporter reads only files whose names end in .prom`
       ])
+      // That the next run replaces another one's is worse than a name.
+      writeFileSync(join(root, "metrics"), "# zipper state: /mnt/other/.zipper\n")
+      assert.match((yield* metrics(`${root}/metrics`)).join(), /of another configuration/)
       assert.match((yield* metrics(good, root)).join(), /^metrics_file warning: .*EACCES.*no metrics will be/)
       mkdirSync(good)
       assert.deepStrictEqual(yield* metrics(good), [
