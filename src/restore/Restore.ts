@@ -215,8 +215,8 @@ const checkAndPrepare = (options: RestoreOptions) =>
   }).pipe(Effect.retry({ times: timesAgain, while: (error) => "reason" in error && error.reason === "Changed" }))
 
 /**
- * The digests of an archive that is what was published say all about it that an examination could find. Its plan is made at the same
- * time. Undefined where they do not, or the plan finds something: then the archive is examined.
+ * The plan of an archive whose digests are those that were published: an examination could find no more. It is made while the digests
+ * are. Undefined where they differ, or the plan finds something: then the archive is examined.
  */
 const prepareUnchanged = Effect.fnUntraced(function* (options: RestoreOptions, set: PublishedArchive) {
   const recorded = recordedArchive(set)

@@ -206,7 +206,7 @@ export const archiveStatus = (
     readonly source: string
     readonly target: string
     readonly inSource: ReadonlySet<FolderName.FolderName> | { readonly problem: string }
-    /** Names of folders in the source, of whatever they are. */
+    /** Names in the source that a folder can have, also those of files and symlinks. */
     readonly present?: ReadonlySet<FolderName.FolderName>
     readonly records: ReadonlyMap<FolderName.FolderName, FolderRecord>
     readonly previous: ReadonlyMap<FolderName.FolderName, PreviousArchive>

@@ -46,8 +46,8 @@ const { port1: nowhere } = new MessageChannel()
 nowhere.close()
 
 /**
- * Frees memory at once, whose only user the caller is: the garbage collector would gather tens of megabytes first, and fresh memory
- * is dear. Parts of node's pool and less than 4 KiB stay. What is sent to a closed port is dropped. `allocated` as for {@link ownBuffer}.
+ * Frees memory at once; the caller has to be its only user. The garbage collector would gather tens of megabytes first, and fresh
+ * memory is dear. Parts of node's pool and less than 4 KiB stay. `allocated` as for {@link ownBuffer}.
  */
 export const release = (bytes: Uint8Array, allocated?: number): void => {
   const memory = ownBuffer(bytes, allocated)

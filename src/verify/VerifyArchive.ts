@@ -80,9 +80,9 @@ export const hasDigest = (set: PublishedArchive): boolean => {
 }
 
 /**
- * What the metadata says of the archive, and a look at whether each of its files is bit by bit what was published, by all that says so:
- * metadata, state and checksum files. Undefined where one of these is missing or contradicts another. Neither that nor `false` says
- * what is wrong: {@link examineArchive} finds that. `onRead` as there.
+ * The totals in the metadata, and an effect that says whether the zip is bit by bit what was published, by metadata, state and
+ * checksum files. Undefined where one of these is missing or contradicts another. Neither that nor `false` says what is wrong:
+ * {@link examineArchive} finds that. `onRead` as there.
  */
 export const recordedArchive = (set: PublishedArchive) => {
   const subject = subjectOf(set)

@@ -209,7 +209,10 @@ export async function* readEntries(path: string, signal: AbortSignal): AsyncGene
   for await (const batch of entriesInTurn(path, signal)) yield [...batch]
 }
 
-/** The same, each entry made when it is asked for, which fails where it is damaged. Once the next batch is asked for, the one before can no longer be read. */
+/**
+ * The same, each entry made when it is asked for, which fails where it is damaged. Once the next batch is asked for, the one before
+ * can no longer be read.
+ */
 export async function* entriesInTurn(path: string, signal: AbortSignal): AsyncGenerator<Iterable<ZipEntry>> {
   signal.throwIfAborted()
   const zip = await openZip(path)
