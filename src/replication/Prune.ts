@@ -156,7 +156,9 @@ const pruneReplica = (retention: Retention, retries: number, needs: ReadonlyArra
         const why = "it has no snapshot in common with its source: nothing of it is destroyed"
         return yield* Effect.tap(spare(source.name, name, why), (spared) => done.push(spared))
       }
-      const newestCommon = new Set([newest.guid, ...needs.flatMap((by) => neededBy(target, by))])
+      // A bookmark is enough for the next stream; a rollback or a stream by hand needs the snapshot at both ends.
+      const held = newestHeldBy(target, source) ?? newest
+      const newestCommon = new Set([newest.guid, held.guid, ...needs.flatMap((by) => neededBy(target, by))])
       const choice = yield* Effect.mapError(
         applyRetention(target.snapshots, retention, { newestCommon }),
         (message) => new PreflightError({ message })

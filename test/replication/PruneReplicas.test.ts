@@ -102,6 +102,18 @@ describe("prune", () => {
     })
   )
 
+  it.effect(
+    "spares the newest that the source still has, also where a bookmark of a newer one is enough to go on",
+    () =>
+      Effect.gen(function* () {
+        const kit = yield* makePruneKit(6)
+        assert.isNotEmpty(kit.tank.bookmarks)
+        for (const name of ["d4", "d5", "d6"]) removeSnapshot(kit.tank, name)
+        yield* kit.prune()
+        assert.deepStrictEqual(kit.names("backup/nas/tank"), ["d3", "d5", "d6"])
+      })
+  )
+
   it.effect("a bookmark counts as common", () =>
     Effect.gen(function* () {
       const kit = yield* makePruneKit(6)
