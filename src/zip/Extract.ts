@@ -7,7 +7,7 @@ import * as RawPath from "../text/RawPath.ts"
 import { pathOf } from "./EntryRules.ts"
 import { extractSlice, type FileFailure, makeFileSet, makeShared, mark, shareOf } from "./ExtractFiles.ts"
 import { type Folder, finishFolders, type KnownFolder, makeFolders, syncFolders } from "./ExtractFolders.ts"
-import type { ExtractPlan } from "./ExtractSurvey.ts"
+import type { ExtractPlan, PlannedSlice } from "./ExtractSurvey.ts"
 import { type ExtractRequest, removeLeftovers } from "./ExtractTarget.ts"
 import { heldBack, settleAll } from "./LookAhead.ts"
 import { sourceOf } from "./ReadSlice.ts"
@@ -87,6 +87,10 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
   const shared = shareOf(tally.shared)
   const root = plan.target.path
   const written = makeFileSet(plan.plan.files + plan.plan.replaced)
+  const isOurs = ({ chosen, needed, parent, state }: Folder): boolean =>
+    needed && parent !== undefined && (state === "absent" || (request.overwrite && chosen))
+  const homes = homesOf(plan)
+  const finished = new Set<Folder>()
   let unsynced: string | undefined
 
   const make = async (folders: ReadonlyArray<Folder>): Promise<void> => {
@@ -118,12 +122,13 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
     return done
   }
 
-  const extract = async (slice: Slice): Promise<void> => {
+  const extract = async (slice: PlannedSlice): Promise<void> => {
     const marks = plan.marks.slice(slice.first, slice.first + slice.count)
     if (marks.every((each) => each === mark.none)) return
-    const parents = parentsOf(plan, slice)
-    await made.findLast(({ from }) => from <= (parents.at(-1) ?? 0))?.done
-    const folders = existing(parents.flatMap((index) => plan.folders[index] ?? []))
+    await made.findLast(({ from }) => from <= slice.lastFolder)?.done
+    const known = parentsOf(plan, slice).flatMap((index) => plan.folders[index] ?? [])
+    const own = known.filter((folder) => !syncEach && homes.get(folder) === slice && isOurs(folder) && isOpen(folder))
+    const folders = existing(known, own)
     const input = {
       ...sourceOf(zip, slice),
       marks,
@@ -137,23 +142,21 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
     const found = await runner.run(extractSlice, input, never)
     found.failures.forEach(tally.fail)
     tally.rest.gaveUp ??= found.hopeless
+    if (found.finished) for (const folder of own) finished.add(folder)
   }
-
-  const isOurs = ({ chosen, needed, parent, state }: Folder): boolean =>
-    needed && parent !== undefined && (state === "absent" || (request.overwrite && chosen))
 
   const finish = async (): Promise<void> => {
     if (syncEach && !signal.aborted) tally.rest.unsynced = "it was stopped"
     const finishSome = async (some: ReadonlyArray<Folder>): Promise<void> => {
-      const folders = some.flatMap(({ id, mode, path, seconds }) => (id ? [{ path, ...id, mode, seconds }] : []))
-      const input = { root, folders, sync: syncEach && !signal.aborted }
+      const input = { root, folders: existing(some, some), sync: syncEach && !signal.aborted }
       const found = await runner.run(finishFolders, input, never)
       for (const { error, path } of found.failures)
         tally.fail({ path, error, kind: "attributes", cannot: "set mode and time of" })
       unsynced ??= found.unsynced
     }
     const size = syncEach ? syncedAtOnce : undefined
-    const [closed, open] = Arr.partition(plan.folders.filter(isOurs), ({ mode }) => (mode & 0o700) === 0o700)
+    const rest = plan.folders.filter((folder) => isOurs(folder) && !finished.has(folder))
+    const [closed, open] = Arr.partition(rest, isOpen)
     await inParallel(batchesOf(open, size), runner.width, () => false, finishSome)
     // A mode here may close a folder to this process: deepest first, after all others.
     for (const some of batchesOf(closed.reverse(), size)) await finishSome(some)
@@ -234,8 +237,31 @@ export const checkRoot = async ({ folders, plan, target }: ExtractPlan): Promise
   })
 }
 
-const existing = (folders: ReadonlyArray<Folder>): ReadonlyArray<KnownFolder> =>
-  [...new Set(folders)].flatMap(({ id, path }) => (id === undefined ? [] : [{ path, ...id }]))
+/** Those that are there, once each; with their attributes those that are to get them. */
+const existing = (folders: ReadonlyArray<Folder>, toFinish: ReadonlyArray<Folder> = []): ReadonlyArray<KnownFolder> => {
+  const ends = new Set(toFinish)
+  return [...new Set(folders)].flatMap((folder) => {
+    const { id, mode, path, seconds } = folder
+    return id === undefined ? [] : [{ path, ...id, attributes: ends.has(folder) ? { mode, seconds } : undefined }]
+  })
+}
+
+/** Its mode leaves it open to its owner. */
+const isOpen = ({ mode }: Folder): boolean => (mode & 0o700) === 0o700
+
+/** The slice in which everything stands that lies directly in a folder. Of a folder that has it in several: none. */
+const homesOf = ({ folders, parents, slices }: ExtractPlan): ReadonlyMap<Folder, PlannedSlice | undefined> => {
+  const homes = new Map<Folder, PlannedSlice | undefined>()
+  for (const slice of slices) {
+    for (let index = slice.first; index < slice.first + slice.count; index += 1) {
+      const folder = folders[parents[index] ?? 0]
+      if (folder === undefined) continue
+      if (!homes.has(folder)) homes.set(folder, slice)
+      else if (homes.get(folder) !== slice) homes.set(folder, undefined)
+    }
+  }
+  return homes
+}
 
 /** The numbers of the folders that files of the slice are written to, the highest last. */
 const parentsOf = ({ marks, parents }: ExtractPlan, slice: Slice): ReadonlyArray<number> => {

@@ -3,7 +3,15 @@ import { codeOf, explain } from "../system/Errno.ts"
 import { createOnly, syncNow } from "../system/FileCalls.ts"
 import type { WorkerJob } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
-import { type FileId, type KnownFolder, makeOpener, type OpenFolder, split, whyNotMade } from "./ExtractFolders.ts"
+import {
+  type FileId,
+  type KnownFolder,
+  makeOpener,
+  type OpenFolder,
+  setAttributes,
+  split,
+  whyNotMade
+} from "./ExtractFolders.ts"
 import { type EntryHead, sourcePath, type ZipEntry } from "./Headers.ts"
 import { type SliceSource, takeContent, withSlice } from "./ReadSlice.ts"
 import { readRecords } from "./ReadZip.ts"
@@ -16,7 +24,7 @@ export const mark = { none: 0, create: 1, replace: 2 } as const
 interface ExtractInput extends SliceSource {
   readonly marks: Uint8Array
   readonly root: RawPath.RawPath
-  /** Those that could not be made are not among them. */
+  /** Those that could not be made are not among them. With `attributes`: those that no other slice puts anything into. */
   readonly folders: ReadonlyArray<KnownFolder>
   /** Begins the names of temporary files: no other name in DIR begins so. */
   readonly temporary: string
@@ -34,6 +42,8 @@ interface ExtractOutput {
   readonly failures: ReadonlyArray<FileFailure>
   /** Why no other file could be written either: then everything has been stopped. */
   readonly hopeless: string | undefined
+  /** The folders have their attributes, or are among the failures. */
+  readonly finished: boolean
 }
 
 class Stopped extends Error {}
@@ -52,8 +62,17 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
       const files = fileSetOf(input.written)
       const names = new Map<bigint, RawPath.RawPath>()
       const folders = new Map(input.folders.map((folder) => [folder.path, folder]))
-      const opener = makeOpener(input.root)
       const failures: Array<FileFailure> = []
+      const unfinished = new Set(input.folders.filter(({ attributes }) => attributes !== undefined))
+      const finish = (known: KnownFolder, open: () => OpenFolder): void => {
+        if (!unfinished.delete(known)) return
+        try {
+          setAttributes(open(), known)
+        } catch (cause) {
+          failures.push({ path: known.path, error: explain(cause), kind: "attributes", cannot: "set mode and time of" })
+        }
+      }
+      const opener = makeOpener(input.root, (known, folder) => finish(known, () => folder))
       const changed = new Set<KnownFolder>()
 
       const nameOf = ({ ino }: FileId): string | undefined => {
@@ -116,10 +135,12 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
             failures.push({ path, error, kind: kept ? "kept" : "missing", cannot })
             if (!isHopeless(cause)) continue
             shared.stop()
-            return { failures, hopeless: error }
+            return { failures, hopeless: error, finished: false }
           }
         }
-        return { failures, hopeless: undefined }
+        const finished = !shared.stopped()
+        if (finished) for (const known of unfinished) finish(known, () => opener.open(known))
+        return { failures, hopeless: undefined, finished }
       } finally {
         try {
           // A file system that cannot sync folders is no failure.
@@ -154,10 +175,11 @@ const isStillFile = (open: () => OpenFolder, name: RawPath.RawPath): boolean => 
   }
 }
 
-const unfinishedFileMode = 0o600
-
 /** Permissions. Never setuid or setgid: a stranger's content would run with the rights of the user who restores. */
 const fileModeBits = 0o777
+const permissionBits = 0o7777
+/** Some file systems write only to what its owner may write. */
+const ownerBits = 0o600
 
 const asBigInts = { bigint: true } as const
 
@@ -188,11 +210,12 @@ export const createFile = (
     throw new AlreadyWritten(undefined, `it is one file there with ${which} of the archive, which was written to it`)
   }
 
+  const mode = head.mode & fileModeBits
   const folder = attempt(open)
   const path = attempt(() => folder.at(through ?? name))
   const fd = attempt(() => {
     try {
-      return fs.openSync(path, createOnly, unfinishedFileMode)
+      return fs.openSync(path, createOnly, mode | ownerBits)
     } catch (cause) {
       const occupant = codeOf(cause) === "EEXIST" ? fs.lstatSync(path, asBigInts) : undefined
       if (occupant !== undefined && written.has(occupant)) refuse(occupant)
@@ -214,17 +237,17 @@ export const createFile = (
     /** Gives it its size, mode, time and name. One that takes the place of another is on the disk before it does. */
     finish: (): void => {
       attempt(content.end)
+      const made = attempt(() => fs.fstatSync(fd, asBigInts))
       try {
         // Writing afterwards would change the time again.
         fs.futimesSync(fd, Date.now() / 1000, head.seconds)
-        fs.fchmodSync(fd, head.mode & fileModeBits)
+        if ((Number(made.mode) & permissionBits) !== mode) fs.fchmodSync(fd, mode)
       } catch (cause) {
         onAttributes(explain(cause))
       }
       attempt(() => {
         // After a power cut the name must lead to the one content or the other, never to an empty file.
         if (sync || through !== undefined) syncNow(fd)
-        const made = fs.fstatSync(fd, asBigInts)
         close()
         if (through === undefined) return written.wrote(made)
         const target = folder.at(name)

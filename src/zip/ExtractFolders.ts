@@ -27,6 +27,8 @@ export interface Folder {
 /** A folder that files are written to: DIR itself (empty path), or one below it that was made or looked at. */
 export interface KnownFolder extends FileId {
   readonly path: RawPath.RawPath
+  /** What it gets when nothing is put into it any more. */
+  readonly attributes?: Pick<Folder, "mode" | "seconds"> | undefined
 }
 
 /** An open folder: the one that was made or looked at, also when something else stands at its path. */
@@ -91,23 +93,30 @@ export const isWithin = (folder: RawPath.RawPath, path: RawPath.RawPath): boolea
 
 const mostOpen = 16
 
-/** Keeps a folder and some above it open: the next one that is asked for mostly lies in one of them. */
-export const makeOpener = (root: RawPath.RawPath) => {
-  const opened: Array<{ readonly path: RawPath.RawPath; readonly folder: OpenFolder }> = []
+/**
+ * Keeps a folder and some above it open: the next one that is asked for mostly lies in one of them. `onLeave` gets one, still open,
+ * when the next one does not; it must not throw.
+ */
+export const makeOpener = (
+  root: RawPath.RawPath,
+  onLeave: (known: KnownFolder, folder: OpenFolder) => void = () => undefined
+) => {
+  const opened: Array<{ readonly known: KnownFolder; readonly folder: OpenFolder }> = []
   const close = (): void => {
     for (let last = opened.pop(); last !== undefined; last = opened.pop()) last.folder.close()
   }
   return {
     open: (known: KnownFolder): OpenFolder => {
       let last = opened.at(-1)
-      for (; last !== undefined && !isWithin(last.path, known.path); last = opened.at(-1)) {
+      for (; last !== undefined && !isWithin(last.known.path, known.path); last = opened.at(-1)) {
         opened.pop()
+        onLeave(last.known, last.folder)
         last.folder.close()
       }
-      if (last?.path === known.path) return last.folder
+      if (last?.known.path === known.path) return last.folder
       if (opened.length === mostOpen) close()
       const folder = openKnown(root, known)
-      opened.push({ path: known.path, folder })
+      opened.push({ known, folder })
       return folder
     },
     close
@@ -181,7 +190,7 @@ const hasNoInodes = (root: RawPath.RawPath): boolean => {
 interface FinishFoldersInput {
   readonly root: RawPath.RawPath
   /** In any order, but those whose mode takes the owner's right to enter: deepest first. Nothing is put into them any more. */
-  readonly folders: ReadonlyArray<KnownFolder & Pick<Folder, "mode" | "seconds">>
+  readonly folders: ReadonlyArray<KnownFolder>
   readonly sync: boolean
 }
 
@@ -191,7 +200,7 @@ interface FinishFoldersOutput {
   readonly unsynced: string | undefined
 }
 
-/** Times, modes and syncs, through one descriptor each: a folder's mode may take the right to open it once more. */
+/** Times, modes and syncs. */
 export const finishFolders: WorkerJob<FinishFoldersInput, FinishFoldersOutput> = {
   name: "finishFolders",
   kind: "long",
@@ -201,8 +210,7 @@ export const finishFolders: WorkerJob<FinishFoldersInput, FinishFoldersOutput> =
       try {
         const folder = openKnown(root, known)
         try {
-          fs.futimesSync(folder.fd, Date.now() / 1000, known.seconds)
-          fs.fchmodSync(folder.fd, known.mode & folderModeBits)
+          setAttributes(folder, known)
         } finally {
           if (sync) unsynced.push(...failureOfSync(() => folder))
           else folder.close()
@@ -214,6 +222,13 @@ export const finishFolders: WorkerJob<FinishFoldersInput, FinishFoldersOutput> =
     })
     return { failures, unsynced: unsynced[0] }
   }
+}
+
+/** Through the descriptor, since a folder's mode may take the right to open it once more. */
+export const setAttributes = ({ fd }: OpenFolder, { attributes }: KnownFolder): void => {
+  if (attributes === undefined) return
+  fs.futimesSync(fd, Date.now() / 1000, attributes.seconds)
+  fs.fchmodSync(fd, attributes.mode & folderModeBits)
 }
 
 interface SyncFoldersInput {

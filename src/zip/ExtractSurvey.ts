@@ -13,7 +13,7 @@ import {
   type Target
 } from "./ExtractTarget.ts"
 import { findMeeting, makeTwins, type Twins } from "./ExtractTwins.ts"
-import type { ZipEntry } from "./Headers.ts"
+import { recordLength, type ZipEntry } from "./Headers.ts"
 import { heldBack, settleAll } from "./LookAhead.ts"
 import { type OpenZip, readEnd, readRecords, recordsOf, type Slice, slices } from "./ReadZip.ts"
 import { type Conflict, gather, type NamePair, type RestorePlan, someOf } from "./RestorePlan.ts"
@@ -21,7 +21,10 @@ import { damaged, need } from "./ZipError.ts"
 
 export type ExtractPlan = Awaited<ReturnType<typeof planExtraction>>
 
-const shortestRecord = 46
+export interface PlannedSlice extends Slice {
+  /** Number of the last folder that stands in it or before it. */
+  readonly lastFolder: number
+}
 
 /**
  * Refuses what no folder can hold, chooses, and looks at everything in DIR that is in the way. Nothing stays written.
@@ -36,13 +39,13 @@ export const planExtraction = async (
 ) => {
   const target = await lookAtTarget(request)
   const end = await readEnd(zip)
-  const most = Math.min(end.entries, Math.ceil(zip.size / shortestRecord))
+  const most = Math.min(end.entries, Math.ceil(zip.size / recordLength))
   const survey = await beginSurvey(request, target, most, writers)
-  const found: Array<Slice> = []
+  const found: Array<PlannedSlice> = []
   for await (const slice of slices(zip, end)) {
     signal.throwIfAborted()
     for (const entry of readRecords(await recordsOf(zip, slice), slice, zip.path)) await survey.add(entry)
-    found.push(slice)
+    found.push({ ...slice, lastFolder: survey.lastFolder() })
   }
   return { ...(await survey.end(temporary)), target, slices: found }
 }
@@ -237,7 +240,7 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
   }
 
   if (root.state === "present") await lookForLeftovers(root)
-  return { add, end }
+  return { add, end, lastFolder: () => folders.size - 1 }
 }
 
 type Pair = Pick<Twins, "first" | "second">

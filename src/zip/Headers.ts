@@ -1,7 +1,6 @@
 import { isUtf8 } from "node:buffer"
 import { createHash } from "node:crypto"
 import { crc32 } from "node:zlib"
-import type { Entry as CentralEntry } from "yauzl"
 import * as EntryName from "../source/EntryName.ts"
 import type { ManifestEntry } from "../source/Manifest.ts"
 import * as RawPath from "../text/RawPath.ts"
@@ -121,43 +120,71 @@ export const rawNameField = (headerName: Buffer, path: RawPath.RawPath): Buffer 
   return bytes
 }
 
-/** An entry from its central directory record, which has to be such as this program writes. yauzl does not give `disk`. */
-export const readEntry = (central: CentralEntry, disk: number): ZipEntry => {
-  const name = central.fileNameRaw
-  need(isName(name), "its name is no UTF-8 text that names a place below the archive")
-  need(central.versionMadeBy === versionMadeBy, "it was not made by this program (version made by)")
-  need(central.generalPurposeBitFlag === utf8Names, "it has unknown flags")
-  need(central.fileCommentLength === 0, "it has a comment")
-  need(disk === 0, "its disk number is not 0")
-  need(central.internalFileAttributes === 0, "it has internal attributes")
-  need((central.externalFileAttributes & 0xffff) === 0, "it has DOS attributes")
-  const { compressedSize, compressionMethod, uncompressedSize: size } = central
-  need(compressionMethod === 0 || compressionMethod === 8, "its compression method is unknown")
+/** Length of a central directory record without its name and extra fields. */
+export const recordLength = 46
 
+const in64 = 0xffff_ffff
+
+/** The entry of the central directory record (APPNOTE 4.3.12) at `at`, which has to be such as this program writes. */
+export const readEntry = (records: Buffer, at: number): ZipEntry => {
+  need(at + recordLength <= records.length, "its record is cut off")
+  need(records.readUInt32LE(at) === 0x02014b50, "its record does not begin as one does")
+  const nameAt = at + recordLength
+  const extraAt = nameAt + records.readUInt16LE(at + 28)
+  const end = extraAt + records.readUInt16LE(at + 30)
+  need(end <= records.length, "its record is cut off")
+  // A copy: the records are freed before the entry is.
+  const name = Buffer.allocUnsafe(extraAt - nameAt)
+  records.copy(name, 0, nameAt, extraAt)
+  need(isName(name), "its name is no UTF-8 text that names a place below the archive")
+  need(records.readUInt16LE(at + 4) === versionMadeBy, "it was not made by this program (version made by)")
+  need(records.readUInt16LE(at + 8) === utf8Names, "it has unknown flags")
+  need(records.readUInt16LE(at + 32) === 0, "it has a comment")
+  need(records.readUInt16LE(at + 34) === 0, "its disk number is not 0")
+  need(records.readUInt16LE(at + 36) === 0, "it has internal attributes")
+  const attributes = records.readUInt32LE(at + 38)
+  need((attributes & 0xffff) === 0, "it has DOS attributes")
+  const method = records.readUInt16LE(at + 10)
+  need(method === 0 || method === 8, "its compression method is unknown")
+
+  let compressedSize = records.readUInt32LE(at + 20)
+  let size = records.readUInt32LE(at + 24)
+  let start = records.readUInt32LE(at + 42)
   let seconds: number | undefined
   let rawPath: RawPath.RawPath | undefined
   let version = 20
-  let length = 0
-  for (const { data, id } of central.extraFields) {
-    length += 4 + data.length
-    if (id === zip64Id) version = 45
-    else if (id === timeId) seconds = data.length === 5 && data[0] === 1 ? data.readInt32LE(1) : undefined
-    else {
+  for (let field = extraAt; field < end; ) {
+    const data = field + 4
+    need(data <= end, "its extra fields are cut off")
+    const id = records.readUInt16LE(field)
+    const length = records.readUInt16LE(field + 2)
+    field = data + length
+    need(field <= end, "its extra fields are cut off")
+    if (id === zip64Id) {
+      version = 45
+      const isAll = length === 24 && size === in64 && compressedSize === in64 && start === in64
+      need(isAll, "its sizes in 64 bits do not belong to it")
+      size = readUint64(records, data)
+      compressedSize = readUint64(records, data + 8)
+      start = readUint64(records, data + 16)
+    } else if (id === timeId) {
+      seconds = length === 5 && records[data] === 1 ? records.readInt32LE(data + 1) : undefined
+    } else {
       need(id === rawNameId, "it has an unknown extra field")
-      const isOwn = data.length > 5 && data[0] === 1 && data.readUInt32LE(1) === crc32(name)
+      const isOwn = length > 5 && records[data] === 1 && records.readUInt32LE(data + 1) === crc32(name)
       need(isOwn, "the record of its original name does not belong to it")
-      rawPath = RawPath.fromBuffer(data.subarray(5))
+      rawPath = RawPath.fromBuffer(records.subarray(data + 5, field))
     }
   }
-  need(length === central.extraFieldLength, "its extra fields are cut off")
-  need(version === central.versionNeededToExtract, "its version is wrong")
+  need(version === records.readUInt16LE(at + 6), "its version is wrong")
   if (seconds === undefined) throw new Error("it has no time")
   const dos = dosOf(seconds)
-  need(dos.date === central.lastModFileDate && dos.time === central.lastModFileTime, "its two times differ")
+  const isSameTime = records.readUInt16LE(at + 12) === dos.time && records.readUInt16LE(at + 14) === dos.date
+  need(isSameTime, "its two times differ")
 
   const kind = name[name.length - 1] === slash ? "directory" : "file"
   need(kind === "file" || size === 0, "it is a directory with content")
-  const start = central.relativeOffsetOfLocalHeader
+  need(method === 8 || size === compressedSize, "it is stored, and its two sizes differ")
   const dataStart = start + localLength(name.length, size)
   return {
     name,
@@ -165,15 +192,18 @@ export const readEntry = (central: CentralEntry, disk: number): ZipEntry => {
     kind,
     size,
     seconds,
-    mode: central.externalFileAttributes >>> 16,
-    method: compressionMethod === 0 ? "store" : "deflate",
-    crc32: central.crc32,
+    mode: attributes >>> 16,
+    method: method === 0 ? "store" : "deflate",
+    crc32: records.readUInt32LE(at + 16),
     compressedSize,
     start,
     dataStart,
     end: dataStart + compressedSize
   }
 }
+
+export const readUint64 = (bytes: Buffer, at: number): number =>
+  bytes.readUInt32LE(at) + bytes.readUInt32LE(at + 4) * 2 ** 32
 
 const slash = 0x2f
 const dot = 0x2e

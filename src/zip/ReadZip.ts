@@ -3,10 +3,10 @@ import { explain } from "../system/Errno.ts"
 import { closeRead, fill, openRegular, waitingCalls } from "../system/FileCalls.ts"
 import { release } from "../system/WorkerJob.ts"
 import type { FileIdentity } from "./ArchiveIndex.ts"
-import { countOwn, endRecords, localLength, readEntry, type ZipEntry } from "./Headers.ts"
+import { countOwn, endRecords, localLength, readEntry, readUint64, recordLength, type ZipEntry } from "./Headers.ts"
 import { ArchiveError, damaged, need, truncated, unreadable } from "./ZipError.ts"
 
-/** Reads the structure of a zip. The only module that uses yauzl, whose version is pinned: it finds and parses the headers. */
+/** Reads the structure of a zip. The only module that uses yauzl, which finds and checks the end records. */
 
 export type OpenZip = Awaited<ReturnType<typeof openZip>>
 
@@ -37,9 +37,7 @@ interface ZipEnd {
 
 const options: yauzl.Options = {
   lazyEntries: true,
-  // Names stay bytes: yauzl refuses legal ones (`C:x`) and changes others (backslash).
   decodeStrings: false,
-  validateEntrySizes: true,
   autoClose: false
 }
 
@@ -81,39 +79,6 @@ const endProblems = [
   ["Invalid comment length", "its end record is not at its end: it is cut off, or something was added to it"]
 ] as const
 
-/** yauzl looks for a zip64 locator before the end record, where the last record could look like one. */
-const gap = Buffer.alloc(20)
-
-/** The entries of at most 65,534 records. In memory yauzl calls back at once; from a file it takes five times as long. */
-function* parseRecords(records: Buffer, count: number): Generator<yauzl.Entry> {
-  const found: Array<yauzl.Entry> = []
-  const failures: Array<unknown> = []
-  const zips: Array<yauzl.ZipFile> = []
-  const bytes = Buffer.concat([records, gap, endRecords({ entries: count, start: 0, size: 0 })])
-  const reader = new Reader((target, offset, length, position, callback) => {
-    const copied = bytes.copy(target, offset, position, position + length)
-    callback(copied < length ? new Error("its record is cut off") : null)
-  })
-  yauzl.fromRandomAccessReader(reader, bytes.length, options, (error, opened) => {
-    if (error === null || error === undefined) zips.push(opened)
-    else failures.push(error)
-  })
-  const [zip] = zips
-  if (zip === undefined) throw failures[0]
-  zip.on("entry", (entry: yauzl.Entry) => found.push(entry))
-  zip.on("error", (error: unknown) => failures.push(error))
-  for (let index = 0; index < count; index += 1) {
-    zip.readEntry()
-    if (failures.length > 0) throw failures[0]
-    const entry = found.pop()
-    // The only record that yauzl answers later consists of the fixed fields alone.
-    if (entry === undefined) throw new Error("it has no name")
-    // yauzl has copied what it keeps.
-    if (index === count - 1) release(bytes)
-    yield entry
-  }
-}
-
 /** Consecutive entries of a zip, by the lengths in their central directory records alone. */
 export interface Slice {
   readonly first: number
@@ -134,8 +99,7 @@ const bytesPerSlice = 4 << 20
 const recordBytesPerSlice = 1 << 20
 
 const windowSize = 256 * 1024
-const fixedLength = 46
-const longestRecord = fixedLength + 3 * 0xffff
+const longestRecord = recordLength + 3 * 0xffff
 
 /**
  * Cuts a zip into slices, reading its central directory once and keeping none of it. Fails behind the last slice where that
@@ -190,19 +154,17 @@ export async function* slices(zip: OpenZip, end: ZipEnd): AsyncGenerator<Slice> 
 }
 
 const readSizes = (bytes: Buffer, at: number) => {
-  if (at + fixedLength > bytes.length || bytes.readUInt32LE(at) !== 0x02014b50) return undefined
+  if (at + recordLength > bytes.length || bytes.readUInt32LE(at) !== 0x02014b50) return undefined
   const compressedSize = bytes.readUInt32LE(at + 20)
   const size = bytes.readUInt32LE(at + 24)
   const nameLength = bytes.readUInt16LE(at + 28)
   const extraLength = bytes.readUInt16LE(at + 30)
-  const length = fixedLength + nameLength + extraLength + bytes.readUInt16LE(at + 32)
+  const length = recordLength + nameLength + extraLength + bytes.readUInt16LE(at + 32)
   if (at + length > bytes.length) return undefined
-  const extra = at + fixedLength + nameLength
+  const extra = at + recordLength + nameLength
   if (extraLength < 20 || bytes.readUInt16LE(extra) !== 1) return { length, nameLength, size, compressedSize }
   return { length, nameLength, size: readUint64(bytes, extra + 4), compressedSize: readUint64(bytes, extra + 12) }
 }
-
-const readUint64 = (bytes: Buffer, at: number): number => bytes.readUInt32LE(at) + bytes.readUInt32LE(at + 4) * 2 ** 32
 
 /** The entries of a zip that this program wrote and that can be trusted, in batches, from its central directory alone. */
 export async function* readEntries(path: string, signal: AbortSignal): AsyncGenerator<ReadonlyArray<ZipEntry>> {
@@ -241,23 +203,20 @@ export function* readRecords(
   slice: Pick<Slice, "count" | "content">,
   path: string
 ): Generator<ZipEntry> {
-  const parsed = parseRecords(records, slice.count)
   let record = 0
   let position = slice.content.start
   for (let index = 0; index < slice.count; index += 1) {
-    const nameLength = records.readUInt16LE(record + 28)
     let entry: ZipEntry
     try {
-      const next = parsed.next()
-      need(next.done !== true, "it is missing")
-      const central = next.value
-      entry = readEntry(central, records.readUInt16LE(record + 34))
+      entry = readEntry(records, record)
       need(entry.start === position, "it does not begin where the entry before it ends")
-      record += fixedLength + nameLength + central.extraFieldLength
     } catch (cause) {
-      return damaged(path, records.subarray(record + fixedLength, record + fixedLength + nameLength))(cause)
+      const name = record + recordLength
+      const length = name > records.length ? 0 : records.readUInt16LE(record + 28)
+      return damaged(path, records.subarray(name, name + length))(cause)
     }
     yield entry
+    record += recordLength + entry.name.length + records.readUInt16LE(record + 30)
     position = entry.end
     if (index === slice.count - 1 && position !== slice.content.end) {
       return damaged(path, entry.name)(new Error("it does not end where its record says"))
