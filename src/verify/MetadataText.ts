@@ -96,6 +96,17 @@ interface ReadMetadata {
 
 /** Reads the text of metadata.json, named `file`, and checks that it is, byte for byte, such as this program writes it. */
 export const readMetadata = (file: string, text: string): ReadMetadata => {
+  const { findings, metadata } = parseMetadata(file, text)
+  const different = metadata === undefined || findings.length > 0 ? undefined : firstDifference(metadata, text)
+  if (different === undefined) return { metadata, findings }
+  return {
+    metadata,
+    findings: [{ file, problem: `${different}: it does not say this in the way in which it was written` }]
+  }
+}
+
+/** The same of a text that is known to be the one that was written. */
+export const parseMetadata = (file: string, text: string): ReadMetadata => {
   const value = parse(text)
   if (typeof value === "string") {
     return { metadata: undefined, findings: [{ file, problem: `is damaged: it is no JSON (${value})` }] }
@@ -109,12 +120,6 @@ export const readMetadata = (file: string, text: string): ReadMetadata => {
       .map((name) => `${quoted(name)} is no key of it`)
   ]
   const metadata = isMetadata(value) ? value : undefined
-  if (metadata !== undefined && problems.length === 0) {
-    const different = firstDifference(metadata, text)
-    if (different !== undefined) {
-      problems.push(`${different}: it does not say this in the way in which it was written`)
-    }
-  }
   return { metadata, findings: problems.map((problem) => ({ file, problem })) }
 }
 

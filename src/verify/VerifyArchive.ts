@@ -10,7 +10,7 @@ import { type Checksums, type HashError, Hasher } from "../system/Hasher.ts"
 import { ArchiveReader } from "../zip/Archiver.ts"
 import type { Audit } from "../zip/VerifyZip.ts"
 import type { ArchiveError } from "../zip/ZipError.ts"
-import { type FileNames, makeFileNames, readMetadata } from "./MetadataText.ts"
+import { type FileNames, makeFileNames, parseMetadata, readMetadata } from "./MetadataText.ts"
 
 /** `checksums`: the whole zip is read for its digests, and every header and name; `content`: each entry is inflated, too. */
 export type Depth = "checksums" | "content"
@@ -86,11 +86,10 @@ export const hasDigest = (set: PublishedArchive): boolean => {
  */
 export const recordedArchive = (set: PublishedArchive) => {
   const subject = subjectOf(set)
-  const { metadata, text } = subject
+  const { metadata, published, text } = subject
   const { file } = set
-  const known = set.which === "current" ? set.state?.metadata_sha256 : set.state?.prev_metadata_sha256
   const found = [...set.obstacles, ...missing(subject), ...(text?.findings ?? [])]
-  if (file === undefined || metadata === undefined || known === undefined || found.length > 0) return undefined
+  if (file === undefined || metadata === undefined || published !== true || found.length > 0) return undefined
   const totals = { files: metadata.total_files, bytes: metadata.total_bytes }
   if ([...checkFigures(subject, totals), ...checkPublished(subject, [])].length > 0) return undefined
   const isUnchanged = Effect.fn("IsUnchanged")(function* (onRead: (bytes: number) => void = () => {}) {
@@ -107,14 +106,23 @@ interface Subject {
   readonly set: PublishedArchive
   readonly names: ReturnType<typeof namesOf>
   readonly metadata: Metadata | undefined
+  /** The metadata is the text that was published, by its digest in the state; undefined where that has none. */
+  readonly published: boolean | undefined
   readonly state: FolderState | undefined
 }
 
 const subjectOf = (set: PublishedArchive) => {
   const names = namesOf(set.folder, set.which)
-  const text = set.metadata === undefined ? undefined : readMetadata(names.metadata, set.metadata)
+  const published = isPublished(set)
+  const read = published === true ? parseMetadata : readMetadata
+  const text = set.metadata === undefined ? undefined : read(names.metadata, set.metadata)
   const state = set.which === "current" ? set.state : undefined
-  return { set, names, text, metadata: text?.metadata, state }
+  return { set, names, text, metadata: text?.metadata, published, state }
+}
+
+const isPublished = ({ metadata, state, which }: PublishedArchive): boolean | undefined => {
+  const published = which === "current" ? state?.metadata_sha256 : state?.prev_metadata_sha256
+  return published === undefined || metadata === undefined ? undefined : published === digestOf(metadata)
 }
 
 type Findings = ReadonlyArray<ArchiveFinding>
@@ -307,12 +315,10 @@ const checkFigures = (
 }
 
 /** Compares what only the state knows. Metadata that `found` already has a finding of is not reported again. */
-const checkPublished = ({ metadata, names, set, state }: Subject, found: Findings): Findings => {
+const checkPublished = ({ metadata, names, published: same, set, state }: Subject, found: Findings): Findings => {
   const file = names.metadata
   if (set.state === undefined || set.metadata === undefined) return []
   const key = set.which === "current" ? "metadata_sha256" : "prev_metadata_sha256"
-  const published = set.state[key]
-  const same = published === undefined ? undefined : published === digestOf(set.metadata)
   const different = state === undefined || metadata === undefined ? [] : contradicted(state, metadata)
   if (different.length > 0) {
     // The digest of the metadata shows which of the two has changed.

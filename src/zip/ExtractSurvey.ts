@@ -44,7 +44,10 @@ export const planExtraction = async (
   const found: Array<PlannedSlice> = []
   for await (const slice of slices(zip, end)) {
     signal.throwIfAborted()
-    for (const entry of readRecords(await recordsOf(zip, slice), slice, zip.path)) await survey.add(entry)
+    for (const entry of readRecords(await recordsOf(zip, slice), slice, zip.path)) {
+      const looked = survey.add(entry)
+      if (looked !== undefined) await looked
+    }
     found.push({ ...slice, lastFolder: survey.lastFolder() })
   }
   return { ...(await survey.end(temporary)), target, slices: found }
@@ -87,6 +90,7 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
   const inZip = { files: 0, bytes: 0 }
   let index = -1
   let previous: RawPath.RawPath | undefined
+  let near = root
   let looking: Array<Promise<void>> = []
 
   const addConflict = (path: RawPath.RawPath, is: Conflict["is"], wanted: Conflict["wanted"]): void =>
@@ -151,27 +155,40 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
     least.replaces(leastOf(entry), occupant.freed)
   }
 
-  const addFolder = async (entry: ZipEntry, path: RawPath.RawPath, parent: Folder): Promise<void> => {
+  const addFolder = (entry: ZipEntry, path: RawPath.RawPath, parent: Folder): Promise<void> | undefined => {
     const { mode, seconds } = entry
     const chosen = choose(entry, parent)
     const folder: Folder = { path, parent, mode, seconds, chosen, needed: false, state: "absent", id: undefined }
     folders.set(path, folder)
     indexOf.set(folder, indexOf.size)
-    if (chosen) await needFolder(folder)
+    return chosen ? needFolder(folder) : undefined
   }
 
-  const addFile = async (entry: ZipEntry, path: RawPath.RawPath, parent: Folder): Promise<void> => {
-    if (!choose(entry, parent)) return
-    if (!parent.needed) await needFolder(parent)
+  const addFile = (entry: ZipEntry, path: RawPath.RawPath, parent: Folder): Promise<void> | undefined => {
+    if (!choose(entry, parent)) return undefined
+    return parent.needed
+      ? placeFile(entry, path, parent)
+      : needFolder(parent).then(() => placeFile(entry, path, parent))
+  }
+
+  const placeFile = (entry: ZipEntry, path: RawPath.RawPath, parent: Folder): Promise<void> | undefined => {
     twins.add(parent, path)
     marks[index] = mark.create
     totals.files += 1
     space.writes(entry.size)
     least.writes(leastOf(entry))
     if ((entry.mode & privilegedBits) !== 0) privileged.add(() => RawPath.display(path))
-    if (parent.state !== "present") return
+    if (parent.state !== "present") return undefined
     looking.push(heldBack(lookForFile(index, path, entry)))
-    if (looking.length >= atOnce) await finishLooks()
+    return looking.length >= atOnce ? finishLooks() : undefined
+  }
+
+  /** What lies in one folder mostly follows each other. */
+  const folderOf = (path: RawPath.RawPath): Folder | undefined => {
+    if (near.path.length === Math.max(path.lastIndexOf("/"), 0) && path.startsWith(near.path)) return near
+    const folder = folders.get(split(path).parent)
+    near = folder ?? near
+    return folder
   }
 
   const placeOf = (entry: ZipEntry) => {
@@ -181,7 +198,7 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
     if (misplaced !== undefined) throw new Error(misplaced)
     previous = path
     checkForm(entry)
-    const parent = folders.get(split(path).parent)
+    const parent = folderOf(path)
     need(parent !== undefined, noFolder)
     if (entry.kind === "file") inZip.files += 1
     inZip.bytes += entry.size
@@ -191,7 +208,8 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
     return { path, parent }
   }
 
-  const add = (entry: ZipEntry): Promise<void> => {
+  /** Gives what has to be awaited before the next one, if anything. */
+  const add = (entry: ZipEntry): Promise<void> | undefined => {
     index += 1
     try {
       const { parent, path } = placeOf(entry)
