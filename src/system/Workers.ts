@@ -30,7 +30,7 @@ const addressSpaceLimit = (): number => {
 export class Workers extends Context.Reference<Workers>()("zipper/Workers", {
   defaultValue: (): Runner => inProcess
 }) {
-  /** Threads, and one or two more for followers, end with the scope. Where none can be started, this thread works. */
+  /** Threads, and two more for followers, end with the scope. Where none can be started, this thread works. */
   static readonly layer = (threads: number): Layer.Layer<Workers> =>
     Layer.scoped(
       Workers,
@@ -58,8 +58,8 @@ export class Workers extends Context.Reference<Workers>()("zipper/Workers", {
             `${message}; compressing and verifying take longer. compression.threads in the configuration says how many are started`
           )
         )
-        // On two cores one thread for both digests is faster. Without followers, files are hashed when they are complete.
-        const followers = threads > 2 ? 2 : 1
+        // One for each digest. Without followers, files are hashed when they are complete.
+        const followers = 2
         const hashing = yield* open(followers, (message) => Effect.logDebug(`${message}, for hashing`))
         return {
           width: pool.width,
