@@ -19,24 +19,15 @@ import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import type { Manifest } from "../../src/source/Manifest.ts"
-import { WorkerSource, Workers } from "../../src/system/Workers.ts"
 import * as RawPath from "../../src/text/RawPath.ts"
 import { Extractor } from "../../src/zip/Archiver.ts"
 import type { ExtractRequest } from "../../src/zip/ExtractTarget.ts"
 import { temporaryFolder } from "../support/program/log.ts"
 import { archiveAndVerify, layers, noise, put, viewOf } from "../support/zip/archive.ts"
 import { handMade } from "../support/zip/handMade.ts"
-import { contentOf, requestFor } from "../support/zip/restore.ts"
-import { workerFile } from "../support/zip/workers.ts"
+import { contentOf, onThreads, requestFor } from "../support/zip/restore.ts"
 
 const all = Layer.mergeAll(layers(), Extractor.layer)
-
-/** Everything on worker threads. */
-const threaded = Layer.unwrapScoped(
-  Effect.map(workerFile(), (url) =>
-    all.pipe(Layer.provide(Workers.layer(2)), Layer.provide(Layer.succeed(WorkerSource, url)))
-  )
-)
 
 const prepare = Effect.fnUntraced(function* (
   zip: string,
@@ -113,7 +104,7 @@ const build = (
 describe("an archive", () => {
   for (const [where, layer] of [
     ["on this thread", all],
-    ["on worker threads", threaded]
+    ["on worker threads", onThreads]
   ] as const) {
     it.scoped(`comes back as it was, ${where}, whatever the umask is`, () =>
       Effect.gen(function* () {
@@ -393,7 +384,7 @@ describe("a restore that does not come to its end", () => {
 
   for (const [where, layer] of [
     ["on this thread", all],
-    ["on worker threads", threaded]
+    ["on worker threads", onThreads]
   ] as const) {
     it.scoped(`interrupted, it removes the file it is at, and folders get their modes, ${where}`, () =>
       Effect.gen(function* () {

@@ -1,9 +1,23 @@
 import { lstatSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { WorkerSource, Workers } from "../../../src/system/Workers.ts"
 import { Extractor } from "../../../src/zip/Archiver.ts"
 import type { ExtractRequest } from "../../../src/zip/ExtractTarget.ts"
 import { temporaryFolder } from "../program/log.ts"
+import { layers } from "./archive.ts"
 import { type HandMade, handMade } from "./handMade.ts"
+import { workerFile } from "./workers.ts"
+
+/** Archives and restores on two worker threads. */
+export const onThreads = Layer.unwrapScoped(
+  Effect.map(workerFile(), (url) =>
+    Layer.mergeAll(layers(), Extractor.layer).pipe(
+      Layer.provide(Workers.layer(2)),
+      Layer.provide(Layer.succeed(WorkerSource, url))
+    )
+  )
+)
 
 /** A request for all of a zip, whatever its metadata says. */
 export const requestFor = (zip: string, to: string, change: Partial<ExtractRequest> = {}): ExtractRequest => ({

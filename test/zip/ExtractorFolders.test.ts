@@ -1,0 +1,46 @@
+import { chmodSync, mkdirSync, utimesSync } from "node:fs"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { Extractor } from "../../src/zip/Archiver.ts"
+import { temporaryFolder } from "../support/program/log.ts"
+import { archiveAndVerify, put, viewOf } from "../support/zip/archive.ts"
+import { contentOf, onThreads, requestFor } from "../support/zip/restore.ts"
+
+/** More entries than a thread is given at a time, and folders that several threads fill, or that more is put into later. */
+const fill = (source: string): void => {
+  const folders = ["only/below", "only"]
+  for (const name of ["a/a", "a/m/", "a/m/z/", "a/x", "b/a"]) {
+    for (let index = 0; index < 700; index += 1) put(`${source}/${name}${index}`, `${index}`)
+  }
+  for (let index = 0; index < 2500; index += 1) mkdirSync(`${source}/b/m${index}`)
+  put(`${source}/only/below/file`, "x")
+  let deep = "c"
+  for (let level = 0; level < 20; level += 1) {
+    put(`${source}/${deep}/a`, "before")
+    put(`${source}/${deep}/z`, "behind")
+    folders.push(deep)
+    deep += "/m"
+  }
+  for (const [index, folder] of [...folders, "a/m/z", "a/m", "a", "b"].entries()) {
+    chmodSync(`${source}/${folder}`, 0o700 + index)
+    utimesSync(`${source}/${folder}`, 1, 1_500_000_000 + index)
+  }
+}
+
+describe("folders that are filled by several threads", () => {
+  it.scoped("have their times and modes in the end, whether they were made or were there", () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryFolder
+      fill(`${root}/ABCD`)
+      const { manifest } = yield* archiveAndVerify(viewOf(root), `${root}/a.zip`)
+      mkdirSync(`${root}/there/a/m`, { recursive: true })
+      const { bytes, files } = manifest
+      for (const to of ["new", "there"]) {
+        const request = requestFor(`${root}/a.zip`, `${root}/${to}`, { files, bytes, overwrite: to === "there" })
+        const { carryOut } = yield* (yield* Extractor).prepare(request)
+        assert.deepStrictEqual((yield* carryOut).failures.first, [])
+        assert.deepStrictEqual(contentOf(`${root}/${to}`), contentOf(`${root}/ABCD`))
+      }
+    }).pipe(Effect.provide(onThreads))
+  )
+})
