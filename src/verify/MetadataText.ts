@@ -105,7 +105,7 @@ export const readMetadata = (file: string, text: string): ReadMetadata => {
   }
 }
 
-/** The same of a text that is known to be the one that was written. */
+/** Reads a text that is known to be the one that was written: its form is not compared. */
 export const parseMetadata = (file: string, text: string): ReadMetadata => {
   const value = parse(text)
   if (typeof value === "string") {

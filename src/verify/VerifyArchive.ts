@@ -114,7 +114,8 @@ interface Subject {
 const subjectOf = (set: PublishedArchive) => {
   const names = namesOf(set.folder, set.which)
   const published = isPublished(set)
-  const read = published === true ? parseMetadata : readMetadata
+  // The digest of the previous one's may be that of what was found there.
+  const read = published === true && set.which === "current" ? parseMetadata : readMetadata
   const text = set.metadata === undefined ? undefined : read(names.metadata, set.metadata)
   const state = set.which === "current" ? set.state : undefined
   return { set, names, text, metadata: text?.metadata, published, state }
@@ -315,20 +316,20 @@ const checkFigures = (
 }
 
 /** Compares what only the state knows. Metadata that `found` already has a finding of is not reported again. */
-const checkPublished = ({ metadata, names, published: same, set, state }: Subject, found: Findings): Findings => {
+const checkPublished = ({ metadata, names, published, set, state }: Subject, found: Findings): Findings => {
   const file = names.metadata
   if (set.state === undefined || set.metadata === undefined) return []
   const key = set.which === "current" ? "metadata_sha256" : "prev_metadata_sha256"
   const different = state === undefined || metadata === undefined ? [] : contradicted(state, metadata)
   if (different.length > 0) {
     // The digest of the metadata shows which of the two has changed.
-    const [at, other] = same === true ? [stateFile, file] : [file, stateFile]
+    const [at, other] = published === true ? [stateFile, file] : [file, stateFile]
     return different.map(([inMetadata, inState]) => ({
       file: at,
-      problem: `${same === true ? inState : inMetadata} is another one than in ${other}`
+      problem: `${published === true ? inState : inMetadata} is another one than in ${other}`
     }))
   }
-  if (same !== false || found.some((finding) => finding.file === file)) return []
+  if (published !== false || found.some((finding) => finding.file === file)) return []
   const what = set.which === "current" ? "is not the text" : "created_at_utc or snapshot is not the one"
   return [{ file, problem: `${what} that was published, by ${key} in ${stateFile}` }]
 }

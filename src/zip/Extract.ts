@@ -89,8 +89,9 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
   const written = makeFileSet(plan.plan.files + plan.plan.replaced)
   const isOurs = ({ chosen, needed, parent, state }: Folder): boolean =>
     needed && parent !== undefined && (state === "absent" || (request.overwrite && chosen))
-  const homes = homesOf(plan)
-  const finished = new Set<Folder>()
+  const onlySlices = onlySlicesOf(plan)
+  /** Folders that have their attributes already. */
+  const ended = new Set<RawPath.RawPath>()
   let unsynced: string | undefined
 
   const make = async (folders: ReadonlyArray<Folder>): Promise<void> => {
@@ -127,8 +128,12 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
     if (marks.every((each) => each === mark.none)) return
     await made.findLast(({ from }) => from <= slice.lastFolder)?.done
     const known = parentsOf(plan, slice).flatMap((index) => plan.folders[index] ?? [])
-    const own = known.filter((folder) => !syncEach && homes.get(folder) === slice && isOurs(folder) && isOpen(folder))
-    const folders = existing(known, own)
+    // Where others may write, they could put a folder of theirs in the place of one that is still to be filled.
+    const isPrivate = ({ mode }: Folder): boolean => (mode & 0o022) === 0
+    const toEnd = known.filter(
+      (folder) => !syncEach && onlySlices.get(folder) === slice && isOurs(folder) && isOpen(folder) && isPrivate(folder)
+    )
+    const folders = existing(known, toEnd)
     const input = {
       ...sourceOf(zip, slice),
       marks,
@@ -142,7 +147,7 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
     const found = await runner.run(extractSlice, input, never)
     found.failures.forEach(tally.fail)
     tally.rest.gaveUp ??= found.hopeless
-    if (found.finished) for (const folder of own) finished.add(folder)
+    for (const path of found.folders) ended.add(path)
   }
 
   const finish = async (): Promise<void> => {
@@ -155,7 +160,7 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
       unsynced ??= found.unsynced
     }
     const size = syncEach ? syncedAtOnce : undefined
-    const rest = plan.folders.filter((folder) => isOurs(folder) && !finished.has(folder))
+    const rest = plan.folders.filter((folder) => isOurs(folder) && !ended.has(folder.path))
     const [closed, open] = Arr.partition(rest, isOpen)
     await inParallel(batchesOf(open, size), runner.width, () => false, finishSome)
     // A mode here may close a folder to this process: deepest first, after all others.
@@ -238,8 +243,8 @@ export const checkRoot = async ({ folders, plan, target }: ExtractPlan): Promise
 }
 
 /** Those that are there, once each; with their attributes those that are to get them. */
-const existing = (folders: ReadonlyArray<Folder>, toFinish: ReadonlyArray<Folder> = []): ReadonlyArray<KnownFolder> => {
-  const ends = new Set(toFinish)
+const existing = (folders: ReadonlyArray<Folder>, toEnd: ReadonlyArray<Folder> = []): ReadonlyArray<KnownFolder> => {
+  const ends = new Set(toEnd)
   return [...new Set(folders)].flatMap((folder) => {
     const { id, mode, path, seconds } = folder
     return id === undefined ? [] : [{ path, ...id, attributes: ends.has(folder) ? { mode, seconds } : undefined }]
@@ -249,18 +254,18 @@ const existing = (folders: ReadonlyArray<Folder>, toFinish: ReadonlyArray<Folder
 /** Its mode leaves it open to its owner. */
 const isOpen = ({ mode }: Folder): boolean => (mode & 0o700) === 0o700
 
-/** The slice in which everything stands that lies directly in a folder. Of a folder that has it in several: none. */
-const homesOf = ({ folders, parents, slices }: ExtractPlan): ReadonlyMap<Folder, PlannedSlice | undefined> => {
-  const homes = new Map<Folder, PlannedSlice | undefined>()
+/** For each folder the slice that has everything that lies directly in it; undefined where several have some of it. */
+const onlySlicesOf = ({ folders, parents, slices }: ExtractPlan): ReadonlyMap<Folder, PlannedSlice | undefined> => {
+  const found = new Map<Folder, PlannedSlice | undefined>()
   for (const slice of slices) {
     for (let index = slice.first; index < slice.first + slice.count; index += 1) {
       const folder = folders[parents[index] ?? 0]
       if (folder === undefined) continue
-      if (!homes.has(folder)) homes.set(folder, slice)
-      else if (homes.get(folder) !== slice) homes.set(folder, undefined)
+      if (!found.has(folder)) found.set(folder, slice)
+      else if (found.get(folder) !== slice) found.set(folder, undefined)
     }
   }
-  return homes
+  return found
 }
 
 /** The numbers of the folders that files of the slice are written to, the highest last. */

@@ -42,8 +42,8 @@ interface ExtractOutput {
   readonly failures: ReadonlyArray<FileFailure>
   /** Why no other file could be written either: then everything has been stopped. */
   readonly hopeless: string | undefined
-  /** The folders have their attributes, or are among the failures. */
-  readonly finished: boolean
+  /** Folders that have their attributes, or are among the failures. */
+  readonly folders: ReadonlyArray<RawPath.RawPath>
 }
 
 class Stopped extends Error {}
@@ -63,16 +63,19 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
       const names = new Map<bigint, RawPath.RawPath>()
       const folders = new Map(input.folders.map((folder) => [folder.path, folder]))
       const failures: Array<FileFailure> = []
-      const unfinished = new Set(input.folders.filter(({ attributes }) => attributes !== undefined))
-      const finish = (known: KnownFolder, open: () => OpenFolder): void => {
-        if (!unfinished.delete(known)) return
+      const without = new Set(input.folders.filter(({ attributes }) => attributes !== undefined))
+      const ended: Array<RawPath.RawPath> = []
+      const setFolder = (known: KnownFolder, open: () => OpenFolder): void => {
+        if (!without.delete(known)) return
+        const { path } = known
+        ended.push(path)
         try {
           setAttributes(open(), known)
         } catch (cause) {
-          failures.push({ path: known.path, error: explain(cause), kind: "attributes", cannot: "set mode and time of" })
+          failures.push({ path, error: explain(cause), kind: "attributes", cannot: "set mode and time of" })
         }
       }
-      const opener = makeOpener(input.root, (known, folder) => finish(known, () => folder))
+      const opener = makeOpener(input.root, (known, folder) => setFolder(known, () => folder))
       const changed = new Set<KnownFolder>()
 
       const nameOf = ({ ino }: FileId): string | undefined => {
@@ -135,12 +138,11 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
             failures.push({ path, error, kind: kept ? "kept" : "missing", cannot })
             if (!isHopeless(cause)) continue
             shared.stop()
-            return { failures, hopeless: error, finished: false }
+            return { failures, hopeless: error, folders: ended }
           }
         }
-        const finished = !shared.stopped()
-        if (finished) for (const known of unfinished) finish(known, () => opener.open(known))
-        return { failures, hopeless: undefined, finished }
+        if (!shared.stopped()) for (const known of without) setFolder(known, () => opener.open(known))
+        return { failures, hopeless: undefined, folders: ended }
       } finally {
         try {
           // A file system that cannot sync folders is no failure.
@@ -175,11 +177,10 @@ const isStillFile = (open: () => OpenFolder, name: RawPath.RawPath): boolean => 
   }
 }
 
+const unfinishedFileMode = 0o600
+
 /** Permissions. Never setuid or setgid: a stranger's content would run with the rights of the user who restores. */
 const fileModeBits = 0o777
-const permissionBits = 0o7777
-/** Some file systems write only to what its owner may write. */
-const ownerBits = 0o600
 
 const asBigInts = { bigint: true } as const
 
@@ -210,12 +211,11 @@ export const createFile = (
     throw new AlreadyWritten(undefined, `it is one file there with ${which} of the archive, which was written to it`)
   }
 
-  const mode = head.mode & fileModeBits
   const folder = attempt(open)
   const path = attempt(() => folder.at(through ?? name))
   const fd = attempt(() => {
     try {
-      return fs.openSync(path, createOnly, mode | ownerBits)
+      return fs.openSync(path, createOnly, unfinishedFileMode)
     } catch (cause) {
       const occupant = codeOf(cause) === "EEXIST" ? fs.lstatSync(path, asBigInts) : undefined
       if (occupant !== undefined && written.has(occupant)) refuse(occupant)
@@ -237,17 +237,18 @@ export const createFile = (
     /** Gives it its size, mode, time and name. One that takes the place of another is on the disk before it does. */
     finish: (): void => {
       attempt(content.end)
-      const made = attempt(() => fs.fstatSync(fd, asBigInts))
       try {
         // Writing afterwards would change the time again.
         fs.futimesSync(fd, Date.now() / 1000, head.seconds)
-        if ((Number(made.mode) & permissionBits) !== mode) fs.fchmodSync(fd, mode)
+        // Also where it has that mode: on ZFS this takes away what others got by the folder's inherited ACL.
+        fs.fchmodSync(fd, head.mode & fileModeBits)
       } catch (cause) {
         onAttributes(explain(cause))
       }
       attempt(() => {
         // After a power cut the name must lead to the one content or the other, never to an empty file.
         if (sync || through !== undefined) syncNow(fd)
+        const made = fs.fstatSync(fd, asBigInts)
         close()
         if (through === undefined) return written.wrote(made)
         const target = folder.at(name)

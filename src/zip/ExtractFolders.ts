@@ -94,8 +94,8 @@ export const isWithin = (folder: RawPath.RawPath, path: RawPath.RawPath): boolea
 const mostOpen = 16
 
 /**
- * Keeps a folder and some above it open: the next one that is asked for mostly lies in one of them. `onLeave` gets one, still open,
- * when the next one does not; it must not throw.
+ * Keeps a folder and some above it open: the next one that is asked for mostly lies in one of them. `onLeave` gets one,
+ * still open, when the next one lies outside it; it must not throw.
  */
 export const makeOpener = (
   root: RawPath.RawPath,

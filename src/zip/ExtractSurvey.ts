@@ -90,7 +90,7 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
   const inZip = { files: 0, bytes: 0 }
   let index = -1
   let previous: RawPath.RawPath | undefined
-  let near = root
+  let lastParent = root
   let looking: Array<Promise<void>> = []
 
   const addConflict = (path: RawPath.RawPath, is: Conflict["is"], wanted: Conflict["wanted"]): void =>
@@ -183,11 +183,12 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
     return looking.length >= atOnce ? finishLooks() : undefined
   }
 
-  /** What lies in one folder mostly follows each other. */
+  /** Entries of one folder mostly follow each other. */
   const folderOf = (path: RawPath.RawPath): Folder | undefined => {
-    if (near.path.length === Math.max(path.lastIndexOf("/"), 0) && path.startsWith(near.path)) return near
+    const { path: last } = lastParent
+    if (last.length === Math.max(path.lastIndexOf("/"), 0) && path.startsWith(last)) return lastParent
     const folder = folders.get(split(path).parent)
-    near = folder ?? near
+    lastParent = folder ?? lastParent
     return folder
   }
 

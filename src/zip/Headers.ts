@@ -123,7 +123,8 @@ export const rawNameField = (headerName: Buffer, path: RawPath.RawPath): Buffer 
 /** Length of a central directory record without its name and extra fields. */
 export const recordLength = 46
 
-const in64 = 0xffff_ffff
+/** Stands for a number that the zip64 field has. */
+const zip64Mark = 0xffff_ffff
 
 /** The entry of the central directory record (APPNOTE 4.3.12) at `at`, which has to be such as this program writes. */
 export const readEntry = (records: Buffer, at: number): ZipEntry => {
@@ -134,8 +135,7 @@ export const readEntry = (records: Buffer, at: number): ZipEntry => {
   const end = extraAt + records.readUInt16LE(at + 30)
   need(end <= records.length, "its record is cut off")
   // A copy: the records are freed before the entry is.
-  const name = Buffer.allocUnsafe(extraAt - nameAt)
-  records.copy(name, 0, nameAt, extraAt)
+  const name = Buffer.from(records.subarray(nameAt, extraAt))
   need(isName(name), "its name is no UTF-8 text that names a place below the archive")
   need(records.readUInt16LE(at + 4) === versionMadeBy, "it was not made by this program (version made by)")
   need(records.readUInt16LE(at + 8) === utf8Names, "it has unknown flags")
@@ -162,7 +162,7 @@ export const readEntry = (records: Buffer, at: number): ZipEntry => {
     need(field <= end, "its extra fields are cut off")
     if (id === zip64Id) {
       version = 45
-      const isAll = length === 24 && size === in64 && compressedSize === in64 && start === in64
+      const isAll = length === 24 && size === zip64Mark && compressedSize === zip64Mark && start === zip64Mark
       need(isAll, "its sizes in 64 bits do not belong to it")
       size = readUint64(records, data)
       compressedSize = readUint64(records, data + 8)
@@ -230,8 +230,8 @@ const timeMark = timeField(0).subarray(0, 4)
 /** How many of these whole central directory records carry the marks of this program: version, flags, a time of its kind. */
 export const countOwn = (records: Buffer, count: number): number => {
   let own = 0
-  for (let index = 0, at = 0; index < count && at + 46 <= records.length; index += 1) {
-    const extra = at + 46 + records.readUInt16LE(at + 28)
+  for (let index = 0, at = 0; index < count && at + recordLength <= records.length; index += 1) {
+    const extra = at + recordLength + records.readUInt16LE(at + 28)
     const comment = extra + records.readUInt16LE(at + 30)
     const marked =
       records.readUInt16LE(at + 4) === versionMadeBy &&

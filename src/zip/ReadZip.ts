@@ -6,7 +6,7 @@ import type { FileIdentity } from "./ArchiveIndex.ts"
 import { countOwn, endRecords, localLength, readEntry, readUint64, recordLength, type ZipEntry } from "./Headers.ts"
 import { ArchiveError, damaged, need, truncated, unreadable } from "./ZipError.ts"
 
-/** Reads the structure of a zip. The only module that uses yauzl, which finds and checks the end records. */
+/** Reads the structure of a zip. The only module that uses yauzl, whose version is pinned: it finds and checks the end records. */
 
 export type OpenZip = Awaited<ReturnType<typeof openZip>>
 
@@ -37,7 +37,6 @@ interface ZipEnd {
 
 const options: yauzl.Options = {
   lazyEntries: true,
-  decodeStrings: false,
   autoClose: false
 }
 

@@ -1,10 +1,13 @@
-import { chmodSync, mkdirSync, utimesSync } from "node:fs"
+import { chmodSync, mkdirSync, statSync, utimesSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Struct from "effect/Struct"
+import type { Runner } from "../../src/system/WorkerJob.ts"
+import { Workers } from "../../src/system/Workers.ts"
 import { Extractor } from "../../src/zip/Archiver.ts"
 import { temporaryFolder } from "../support/program/log.ts"
 import { archiveAndVerify, put, viewOf } from "../support/zip/archive.ts"
-import { contentOf, onThreads, requestFor } from "../support/zip/restore.ts"
+import { contentOf, onThreads, requestFor, restorePlace } from "../support/zip/restore.ts"
 
 /** More entries than a thread is given at a time, and folders that several threads fill, or that more is put into later. */
 const fill = (source: string): void => {
@@ -42,5 +45,31 @@ describe("folders that are filled by several threads", () => {
         assert.deepStrictEqual(contentOf(`${root}/${to}`), contentOf(`${root}/ABCD`))
       }
     }).pipe(Effect.provide(onThreads))
+  )
+
+  it.scoped("are closed to others until all is written, where others may write to them", () =>
+    Effect.gen(function* () {
+      const { out, prepare } = yield* restorePlace
+      const base = yield* Workers
+      const modeOf = (name: string) => statSync(`${out}/${name}`).mode & 0o777
+      const modes = { all: 0o777, group: 0o775, own: 0o755 }
+      const names = Struct.keys(modes)
+      const entries = names.flatMap((name) => [
+        { name: `${name}/`, mode: 0o040_000 | modes[name] },
+        { name: `${name}/file`, content: "content" }
+      ])
+      const written: Array<ReadonlyArray<number>> = []
+      const run: Runner["run"] = async (job, input, signal) => {
+        const output = await base.run(job, input, signal)
+        if (job.name === "extract") written.push(names.map(modeOf))
+        return output
+      }
+      const { carryOut } = yield* prepare(entries).pipe(
+        Effect.provide(Extractor.layer),
+        Effect.provideService(Workers, { ...base, run })
+      )
+      assert.deepStrictEqual((yield* carryOut).failures.first, [])
+      assert.deepStrictEqual([written, names.map(modeOf)], [[[0o700, 0o700, 0o755]], [0o777, 0o775, 0o755]])
+    })
   )
 })
