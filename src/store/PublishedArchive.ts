@@ -239,7 +239,7 @@ const open = Effect.fnUntraced(function* (paths: Layout.FolderLayout, which: Whi
     ...(zip === undefined || zip.kind === "file" ? [] : [taken(names.zip, zip)]),
     ...ownFiles.flatMap(({ obstacle }) => obstacle ?? []),
     ...(which === "current" && stateFile.text !== undefined && state === undefined
-      ? [{ file: stateFile.name, problem: `cannot be understood: it is not the state of ${folder}` }]
+      ? [{ file: stateFile.name, problem: `cannot be understood: it is damaged, or not the state of ${folder}` }]
       : [])
   ]
   const wasThere =

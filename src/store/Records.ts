@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import { dirname, join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -276,11 +277,24 @@ const logUnknown = (folder: FolderName, corrupt: Corrupt, { message }: { readonl
   )
 
 const stateFile = jsonFile(FolderState)
+const decodeStrictly = Schema.decodeUnknownOption(Schema.parseJson(FolderState), { onExcessProperty: "error" })
 
-export const encodeState = stateFile.encode
+const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex")
+const lastLine = /,\n {2}"sha256": "([0-9a-f]{64})"\n\}\n$/
 
-export const decodeState = (paths: Layout.FolderLayout, content: string | undefined): FolderState | undefined =>
-  Option.getOrUndefined(Option.filter(stateFile.decode(content), (state) => state.folder === paths.folder))
+/** Its last key is the SHA-256 of the text without it, so that damage anywhere in it is noticed. */
+export const encodeState = (state: FolderState): string => {
+  const text = stateFile.encode(state)
+  return `${text.slice(0, -"\n}\n".length)},\n  "sha256": "${sha256(text)}"\n}\n`
+}
+
+/** States of earlier versions end without a digest. */
+export const decodeState = (paths: Layout.FolderLayout, content = ""): FolderState | undefined => {
+  const [end, digest] = lastLine.exec(content) ?? []
+  const text = end === undefined ? content : `${content.slice(0, -end.length)}\n}\n`
+  if (digest !== undefined && digest !== sha256(text)) return undefined
+  return Option.getOrUndefined(Option.filter(decodeStrictly(text), ({ folder }) => folder === paths.folder))
+}
 
 /** See Store.previous. The current archive is read and compared with what was published. */
 export const previous = (layout: Layout.Layout, paths: Layout.FolderLayout) =>

@@ -107,15 +107,15 @@ export const published = Effect.gen(function* () {
 export const filesOf = (which: Which): ReadonlyArray<string> => Object.values(namesOf(abcd, which))
 
 /**
- * Flips bits of every byte of every file of the set, one at a time (`bits` says which of a byte), and asserts that each is
- * found, and that nothing but the file that it is in is called damaged.
+ * Flips bits of every byte of every file of the set and of the state, one at a time (`bits` says which of a byte), and asserts
+ * that each is found, and that nothing but the file that it is in is called damaged.
  */
 export const flipEach = Effect.fnUntraced(function* (
   place: { readonly file: (name: string) => string },
   which: Which,
   bits: (position: number) => ReadonlyArray<number>
 ) {
-  for (const name of filesOf(which)) {
+  for (const name of [...filesOf(which), ...(which === "current" ? [".state.json"] : [])]) {
     const file = place.file(name)
     const content = fs.readFileSync(file)
     for (const [at, byte] of content.entries()) {
