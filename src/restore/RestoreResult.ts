@@ -86,14 +86,19 @@ const reasonOf = ({ job }: RestoreOptions, { file, folder, interrupted, obstacle
 const wayOut = (options: RestoreOptions, zip: string | undefined, other: boolean): string => {
   const { which } = options
   const isCurrent = which === "current"
+  const unzip =
+    zip === undefined
+      ? ""
+      : `unzip takes what can still be read of it: ${makesTo(options)}${shellWords(["unzip", zip, "-d", operand(directoryOf(options))])}`
   if (other) {
     const name = isCurrent ? "the archive before" : "the newest archive"
-    return `${name} may be good: ${restoreCommand(options, otherOf(which))}`
+    const command = `${name} may be good: ${restoreCommand(options, otherOf(which))}`
+    // That of the newest one leads here: it may be damaged too.
+    return isCurrent || unzip === "" ? command : `${command}; of this one ${unzip}`
   }
-  const none = isCurrent ? "there is no archive before it" : "there is no newer one"
-  if (zip === undefined) return none
-  const unzip = shellWords(["unzip", zip, "-d", operand(directoryOf(options))])
-  return `${none}; unzip takes what can still be read of it: ${makesTo(options)}${unzip}`
+  return [isCurrent ? "there is no archive before it" : "there is no newer one", unzip]
+    .filter((part) => part !== "")
+    .join("; ")
 }
 
 /** `other` as for {@link damageText}. */

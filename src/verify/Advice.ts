@@ -32,7 +32,7 @@ interface Situation extends JobWords {
 
 /** What to do, a line each; a line that begins with blanks is a command for any shell. */
 export const advice = (situation: Situation): ReadonlyArray<string> => {
-  const { job, lost, target, verdict, which } = situation
+  const { job, lost, place, target, verdict, which } = situation
   const { findings, folder, result } = verdict
   if (situation.frozen && result !== "good" && result !== "foreign") {
     return [...fromTheOther(situation), "nothing can change in a snapshot; another one may be good: --at"]
@@ -90,7 +90,13 @@ export const advice = (situation: Situation): ReadonlyArray<string> => {
               unzip(`${home}/${zip}`),
               ...next
             ]
-          : ["nothing is lost: the archive itself is good, and can be restored", ...next]
+          : isOfKnownContent(situation)
+            ? ["nothing is lost: the archive itself is good, and can be restored", ...next]
+            : [
+                "no file says what the archive has to be: each entry is as its CRC-32 says, but it may be another archive. What is in it:",
+                `  ${commandOf(["zipper", "ls", ...place, ...(which === "previous" ? ["--prev"] : [])], folder)}`,
+                ...next
+              ]
       }
       const unreadable = verdict.zip_bytes === 0
       const rest =
@@ -100,6 +106,13 @@ export const advice = (situation: Situation): ReadonlyArray<string> => {
       return [...fromTheOther(situation), ...rest, ...next]
     }
   }
+}
+
+/** The state, or a file beside the zip that is as it should be, says what the zip has to be. */
+const isOfKnownContent = ({ verdict: { findings, folder, identity }, which }: Situation): boolean => {
+  const { md5, metadata, sha256 } = namesOf(folder, which)
+  const isDamaged = (name: string) => findings.some(({ file }) => file === name)
+  return identity.zip_sha256 !== undefined || ![md5, sha256, metadata].every(isDamaged)
 }
 
 const takesItsPlace = (folder: FolderName): string => `the next archive that is published for ${folder} takes its place`

@@ -6,7 +6,7 @@ import type { Runner } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { pathOf } from "./EntryRules.ts"
 import { extractSlice, type FileFailure, makeFileSet, makeShared, mark, shareOf } from "./ExtractFiles.ts"
-import { type Folder, finishFolders, type KnownFolder, makeFolders, syncFolders } from "./ExtractFolders.ts"
+import { type Folder, finishFolders, isOpen, type KnownFolder, makeFolders, syncFolders } from "./ExtractFolders.ts"
 import type { ExtractPlan, PlannedSlice } from "./ExtractSurvey.ts"
 import { type ExtractRequest, removeLeftovers } from "./ExtractTarget.ts"
 import { heldBack, settleAll } from "./LookAhead.ts"
@@ -150,6 +150,15 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
     for (const path of found.folders) ended.add(path)
   }
 
+  /** Lets the owner write to what a restore before gave back as it was. Whom this fails is told by each file of it. */
+  const openClosed = async (): Promise<void> => {
+    const closed = plan.folders.filter((folder) => folder.closed && isOurs(folder))
+    const folders = closed.flatMap(({ id, mode, path, seconds }) =>
+      id === undefined ? [] : [{ path, ...id, attributes: { mode: (mode & 0o755) | 0o700, seconds } }]
+    )
+    if (folders.length > 0) await runner.run(finishFolders, { root, folders, sync: false }, never)
+  }
+
   const finish = async (): Promise<void> => {
     if (syncEach && !signal.aborted) tally.rest.unsynced = "it was stopped"
     const finishSome = async (some: ReadonlyArray<Folder>): Promise<void> => {
@@ -183,6 +192,7 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
   signal.addEventListener("abort", shared.stop)
   try {
     await makeRoot(plan)
+    await openClosed()
     if (request.overwrite) tally.rest.unremoved = removeLeftovers(root, plan.leftovers)
     try {
       await settleAll([makeAbsent(), inParallel(plan.slices, runner.width + 1, shared.stopped, extract)])
@@ -250,9 +260,6 @@ const existing = (folders: ReadonlyArray<Folder>, toEnd: ReadonlyArray<Folder> =
     return id === undefined ? [] : [{ path, ...id, attributes: ends.has(folder) ? { mode, seconds } : undefined }]
   })
 }
-
-/** Its mode leaves it open to its owner. */
-const isOpen = ({ mode }: Folder): boolean => (mode & 0o700) === 0o700
 
 /** For each folder the slice that has everything that lies directly in it; undefined where several have some of it. */
 const onlySlicesOf = ({ folders, parents, slices }: ExtractPlan): ReadonlyMap<Folder, PlannedSlice | undefined> => {

@@ -208,7 +208,10 @@ export const createFile = (
   const refuse = (file: FileId): never => {
     const other = written.nameOf(file)
     const which = other === undefined ? "another one" : `"${other}"`
-    throw new AlreadyWritten(undefined, `it is one file there with ${which} of the archive, which was written to it`)
+    throw new AlreadyWritten(
+      undefined,
+      `it is one file there with ${which} of the archive, which was written to it, unless another restore is at work there`
+    )
   }
 
   const folder = attempt(open)

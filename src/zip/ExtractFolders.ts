@@ -22,7 +22,12 @@ export interface Folder {
   needed: boolean
   state: "absent" | "present" | "blocked"
   id: FileId | undefined
+  /** It is there with a mode that does not let its owner write to it. */
+  closed: boolean
 }
+
+/** Whether the mode of a folder leaves it open to its owner. */
+export const isOpen = ({ mode }: { readonly mode: number }): boolean => (mode & 0o700) === 0o700
 
 /** A folder that files are written to: DIR itself (empty path), or one below it that was made or looked at. */
 export interface KnownFolder extends FileId {

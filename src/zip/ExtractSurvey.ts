@@ -2,7 +2,7 @@ import { pathMatcher } from "../text/Glob.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { checkForm, noFolder, type OddName, oddNameProblem, oddNames, orderProblem, pathOf } from "./EntryRules.ts"
 import { mark } from "./ExtractFiles.ts"
-import { type FileId, type Folder, split } from "./ExtractFolders.ts"
+import { type FileId, type Folder, isOpen, split } from "./ExtractFolders.ts"
 import {
   type ExtractRequest,
   findLeftovers,
@@ -68,7 +68,8 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
     chosen: request.only.length === 0,
     needed: true,
     state: target.id === undefined ? "absent" : "present",
-    id: target.id
+    id: target.id,
+    closed: false
   }
   const folders = new Map<RawPath.RawPath, Folder>([[root.path, root]])
   const indexOf = new Map<Folder, number>([[root, 0]])
@@ -95,6 +96,11 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
 
   const addConflict = (path: RawPath.RawPath, is: Conflict["is"], wanted: Conflict["wanted"]): void =>
     conflicts.add(() => ({ path: RawPath.display(path), is, wanted }))
+
+  const notePrivileged = ({ kind, mode }: ZipEntry, path: RawPath.RawPath): void => {
+    if ((mode & privilegedBits) === 0) return
+    privileged.add(() => `${RawPath.display(path)}${kind === "directory" ? "/" : ""}`)
+  }
 
   const finishLooks = async (): Promise<void> => {
     const all = looking
@@ -133,6 +139,7 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
       if (occupant === undefined) folder.state = "absent"
       else if (occupant.is === "directory" && !target.isKept(occupant)) {
         folder.id = { dev: occupant.dev, ino: occupant.ino }
+        folder.closed = !isOpen(occupant)
         noteFolder(folder.path, occupant)
         await lookForLeftovers(folder)
       } else {
@@ -158,10 +165,22 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
   const addFolder = (entry: ZipEntry, path: RawPath.RawPath, parent: Folder): Promise<void> | undefined => {
     const { mode, seconds } = entry
     const chosen = choose(entry, parent)
-    const folder: Folder = { path, parent, mode, seconds, chosen, needed: false, state: "absent", id: undefined }
+    const folder: Folder = {
+      path,
+      parent,
+      mode,
+      seconds,
+      chosen,
+      needed: false,
+      state: "absent",
+      id: undefined,
+      closed: false
+    }
     folders.set(path, folder)
     indexOf.set(folder, indexOf.size)
-    return chosen ? needFolder(folder) : undefined
+    if (!chosen) return undefined
+    notePrivileged(entry, path)
+    return needFolder(folder)
   }
 
   const addFile = (entry: ZipEntry, path: RawPath.RawPath, parent: Folder): Promise<void> | undefined => {
@@ -177,7 +196,7 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
     totals.files += 1
     space.writes(entry.size)
     least.writes(leastOf(entry))
-    if ((entry.mode & privilegedBits) !== 0) privileged.add(() => RawPath.display(path))
+    notePrivileged(entry, path)
     if (parent.state !== "present") return undefined
     looking.push(heldBack(lookForFile(index, path, entry)))
     return looking.length >= atOnce ? finishLooks() : undefined

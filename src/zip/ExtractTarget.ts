@@ -6,7 +6,7 @@ import { spaceAt } from "../system/Disk.ts"
 import { codeOf, explain } from "../system/Errno.ts"
 import { isRunning } from "../system/Process.ts"
 import * as RawPath from "../text/RawPath.ts"
-import { quoted } from "../text/Text.ts"
+import { quoted, shellWords } from "../text/Text.ts"
 import type { FileIdentity } from "./ArchiveIndex.ts"
 import { type FileId, type Folder, makeOpener, split } from "./ExtractFolders.ts"
 import type { Conflict } from "./RestorePlan.ts"
@@ -55,8 +55,19 @@ const targetError = (what: string, cause?: unknown): ExtractError =>
 const refuse = (to: string, why: string, cause?: unknown): ExtractError =>
   targetError(`cannot restore to ${quoted(to)}: ${why}`, cause)
 
-export const notDone = (verb: string, path: RawPath.RawPath, cause: unknown, what = ""): ExtractError =>
-  targetError(`cannot ${verb} ${quoted(RawPath.display(path))}${what}: ${explain(cause)}`, cause)
+/** `folder`: what has to let this process in. */
+export const notDone = (
+  verb: string,
+  path: RawPath.RawPath,
+  cause: unknown,
+  folder = path,
+  what = ""
+): ExtractError => {
+  // A restore gives back also a mode that keeps the owner out.
+  const open = shellWords(["chmod", "u+rwx", RawPath.display(folder)])
+  const advice = codeOf(cause) === "EACCES" ? `; the owner of the folder opens it by: ${open}` : ""
+  return targetError(`cannot ${verb} ${quoted(RawPath.display(path))}${what}: ${explain(cause)}${advice}`, cause)
+}
 
 const asBytes = { encoding: "buffer" } as const
 
@@ -175,6 +186,7 @@ const newTarget = async (to: string): Promise<Place> => {
 
 interface Occupant extends FileId {
   readonly is: Exclude<Conflict["is"], "archives">
+  readonly mode: number
   /** Bytes that become free when it is removed, as far as that can be known. */
   readonly freed: number
 }
@@ -187,16 +199,17 @@ export const lookAt = async (path: RawPath.RawPath): Promise<Occupant | undefine
   try {
     const stats = await fsPromises.lstat(RawPath.toBuffer(path), { bigint: true })
     const { blocks, dev, ino, nlink, size } = stats
+    const mode = Number(stats.mode)
     if (stats.isFile()) {
       // Not what a sparse file only says it has, and nothing while there is another name for it.
       const used = blocks * blockSize < size ? blocks * blockSize : size
-      return { is: "file", dev, ino, freed: nlink > 1n ? 0 : Number(used) }
+      return { is: "file", mode, dev, ino, freed: nlink > 1n ? 0 : Number(used) }
     }
     const is = stats.isDirectory() ? "directory" : stats.isSymbolicLink() ? "symlink" : "other"
-    return { is, dev, ino, freed: 0 }
+    return { is, mode, dev, ino, freed: 0 }
   } catch (cause) {
     if (codeOf(cause) === "ENOENT") return undefined
-    throw notDone("look at", path, cause)
+    throw notDone("look at", path, cause, split(path).parent)
   }
 }
 

@@ -158,7 +158,7 @@ const tryNames = (
       fs.rmdirSync(at)
     }
   } catch (cause) {
-    throw notDone("try in", place, cause, " whether names that differ by case or form are two")
+    throw notDone("try in", place, cause, place, " whether names that differ by case or form are two")
   }
 }
 

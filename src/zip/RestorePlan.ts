@@ -189,11 +189,11 @@ export const untriedText = ({ directory, untried }: RestorePlan): string | undef
     ? undefined
     : `whether ${directory} tells these names apart is tried by a real restore, which is refused if it does not: ${listed(untried, pairText, "pair").join(", ")}`
 
-/** `setuid and setgid are not restored: bin/su, and 3 more files`; undefined when there is nothing to say. */
+/** `setuid and setgid bits are not restored: bin/su, and 3 more names`; undefined when there is nothing to say. */
 export const privilegedText = ({ privileged }: RestorePlan): string | undefined =>
   privileged.count === 0
     ? undefined
-    : `the setuid and setgid bits of ${count(privileged.count, "file")} are not restored: ${listed(privileged, asItIs, "file").join(", ")}`
+    : `setuid and setgid bits are not restored: ${listed(privileged, asItIs, "name").join(", ")}`
 
 /** Files that restores left when they were killed; undefined when there are none. */
 export const leftoverText = ({ directory, leftovers }: RestorePlan, removed: boolean): string | undefined => {

@@ -191,6 +191,32 @@ describe("restore --from", () => {
   })
 
   it.skipIf(process.getuid?.() !== 0)(
+    "replaces what a restore has given back, in folders that are read-only",
+    async () => {
+      place.put("MODE/read-only/file", "content")
+      place.put("MODE/shut/file", "content")
+      chmodSync(join(place.source, "MODE/read-only"), 0o555)
+      chmodSync(join(place.source, "MODE/shut"), 0)
+      assert.strictEqual((await run(["run", "--config", place.config])).status, 0)
+      for (const folder of [place.root, place.target]) chmodSync(folder, 0o755)
+      spawnSync("chmod", ["-R", "a+rX", join(place.target, "MODE")])
+      mkdirSync(at("again"))
+      chmodSync(at("again"), 0o777)
+      const command = ["restore", "MODE", "--from", place.target, "--to", "back"]
+      const again = (...args: ReadonlyArray<string>) => run([...command, ...args], { cwd: at("again"), uid: 65534 })
+      assert.strictEqual((await again()).status, 0)
+      const refused = await again("--overwrite")
+      assert.strictEqual(refused.status, 1)
+      const [advice] = /chmod u\+rwx \S+(?=; nothing was written)/.exec(refused.stderr) ?? []
+      assert.strictEqual(advice, `chmod u+rwx ${at("again/back/shut")}`, refused.stderr)
+      chmodSync(at("again/back/shut"), 0o700)
+      const { status, stderr } = await again("--overwrite")
+      assert.strictEqual(status, 0, stderr)
+      assert.deepStrictEqual(contentOf(at("again/back")), contentOf(join(place.source, "MODE")))
+    }
+  )
+
+  it.skipIf(process.getuid?.() !== 0)(
     "says of a folder that the user may not look into why it is not read",
     async () => {
       chmodSync(place.root, 0o755)

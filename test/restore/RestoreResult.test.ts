@@ -55,6 +55,10 @@ describe("what to do about an archive that cannot be restored", () => {
       last({}, false),
       "nothing was written: /my target/ABCD/ABCD.zip cannot be relied on; there is no archive before it; unzip takes what can still be read of it: unzip '/my target/ABCD/ABCD.zip' -d 'b/new dir'"
     )
+    assert.include(
+      damageText({ ...options, which: "previous" }, set, [], true).at(-1),
+      `the newest archive may be good: ${restoreCommand(options, "current")}; of this one unzip takes what can still be read of it: unzip `
+    )
     assert.include(noArchiveText(wanted, true), "there is one before it: zipper restore ABCD --prev")
     assert.notInclude(noArchiveText(wanted, false), "zipper restore")
   })

@@ -17,7 +17,8 @@ const folderOf = (path: string, parent?: Folder): Folder => ({
   chosen: true,
   needed: true,
   state: "absent",
-  id: undefined
+  id: undefined,
+  closed: false
 })
 
 describe("names that a file system may take for one", () => {

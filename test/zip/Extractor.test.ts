@@ -50,7 +50,7 @@ const fill = (source: string, large = false): void => {
   put(`${source}/${"x".repeat(255)}`, "x")
   put(Buffer.concat([Buffer.from(`${source}/raw`), Buffer.from([0xff, 0x2f, 0xfe])]), "bytes")
   mkdirSync(`${source}/shared`)
-  chmodSync(`${source}/shared`, 0o1777)
+  chmodSync(`${source}/shared`, 0o3777)
   mkdirSync(`${source}/nothing`)
   chmodSync(`${source}/nothing`, 0o500)
   for (const folder of ["nothing", "a/b", "a"]) utimesSync(`${source}/${folder}`, 1, 1_500_000_000)
@@ -113,7 +113,7 @@ describe("an archive", () => {
         yield* Effect.addFinalizer(() => Effect.sync(() => process.umask(before)))
         const prepared = yield* prepare(zip, manifest, out)
         assert.deepStrictEqual([prepared.plan.conflicts.count, prepared.plan.replaced], [0, 0])
-        assert.deepStrictEqual(prepared.plan.privileged, { count: 1, first: ["setuid"] })
+        assert.deepStrictEqual(prepared.plan.privileged, { count: 2, first: ["setuid", "shared/"] })
         const result = yield* prepared.carryOut
         assert.deepStrictEqual(result.failures.first, [])
         assert.deepStrictEqual([result.files, result.bytes], [manifest.files, manifest.bytes])
