@@ -192,9 +192,9 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
   signal.addEventListener("abort", shared.stop)
   try {
     await makeRoot(plan)
-    await openClosed()
-    if (request.overwrite) tally.rest.unremoved = removeLeftovers(root, plan.leftovers)
     try {
+      await openClosed()
+      if (request.overwrite) tally.rest.unremoved = removeLeftovers(root, plan.leftovers)
       await settleAll([makeAbsent(), inParallel(plan.slices, runner.width + 1, shared.stopped, extract)])
     } finally {
       await finish()
