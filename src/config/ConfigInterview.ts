@@ -58,14 +58,17 @@ export const noAnswer = "the questions were not answered to their end"
 
 const readLine = (prompt: string, hidden: boolean, early: Array<string>): Effect.Effect<string, QuestionsError> =>
   Effect.async((resume) => {
-    process.stderr.write(withoutControls(prompt))
+    const show = (end = "") => process.stderr.write(`${withoutControls(prompt)}${end}`)
     const waiting = early.shift()
     if (waiting !== undefined) {
-      process.stderr.write("\n")
+      show("\n")
       resume(Effect.succeed(waiting))
       return
     }
+    if (!hidden) show()
     const reader = open(prompt, hidden)
+    // Not before: until the reader has taken it over, the terminal shows what is typed.
+    if (hidden) show()
     let answered = false
     reader.on("line", (line) => {
       if (answered) early.push(line)
