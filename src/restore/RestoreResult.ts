@@ -84,21 +84,17 @@ const reasonOf = ({ job }: RestoreOptions, { file, folder, interrupted, obstacle
 }
 
 const wayOut = (options: RestoreOptions, zip: string | undefined, other: boolean): string => {
-  const { which } = options
-  const isCurrent = which === "current"
-  const unzip =
+  const isCurrent = options.which === "current"
+  const unzip = (what: string): string =>
     zip === undefined
       ? ""
-      : `unzip takes what can still be read of it: ${makesTo(options)}${shellWords(["unzip", zip, "-d", operand(directoryOf(options))])}`
-  if (other) {
-    const name = isCurrent ? "the archive before" : "the newest archive"
-    const command = `${name} may be good: ${restoreCommand(options, otherOf(which))}`
-    // That of the newest one leads here: it may be damaged too.
-    return isCurrent || unzip === "" ? command : `${command}; of this one ${unzip}`
-  }
-  return [isCurrent ? "there is no archive before it" : "there is no newer one", unzip]
-    .filter((part) => part !== "")
-    .join("; ")
+      : `; unzip takes what can still be read of ${what}: ${makesTo(options)}${shellWords(["unzip", zip, "-d", operand(directoryOf(options))])}`
+  if (!other) return `${isCurrent ? "there is no archive before it" : "there is no newer one"}${unzip("it")}`
+  const command = restoreCommand(options, otherOf(options.which))
+  // A failed restore of the newest one leads to the one before: both may be damaged.
+  return isCurrent
+    ? `the archive before may be good: ${command}`
+    : `the newest archive may be good: ${command}${unzip("this one")}`
 }
 
 /** `other` as for {@link damageText}. */

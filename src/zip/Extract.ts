@@ -150,7 +150,7 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
     for (const path of found.folders) ended.add(path)
   }
 
-  /** Lets the owner write to what a restore before gave back as it was. Whom this fails is told by each file of it. */
+  /** Makes folders writable that a restore before left read-only. Where that fails, each file in them fails, and is reported. */
   const openClosed = async (): Promise<void> => {
     const closed = plan.folders.filter((folder) => folder.closed && isOurs(folder))
     const folders = closed.flatMap(({ id, mode, path, seconds }) =>

@@ -63,10 +63,10 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
       const names = new Map<bigint, RawPath.RawPath>()
       const folders = new Map(input.folders.map((folder) => [folder.path, folder]))
       const failures: Array<FileFailure> = []
-      const without = new Set(input.folders.filter(({ attributes }) => attributes !== undefined))
+      const withoutAttributes = new Set(input.folders.filter(({ attributes }) => attributes !== undefined))
       const ended: Array<RawPath.RawPath> = []
       const setFolder = (known: KnownFolder, open: () => OpenFolder): void => {
-        if (!without.delete(known)) return
+        if (!withoutAttributes.delete(known)) return
         const { path } = known
         ended.push(path)
         try {
@@ -141,7 +141,7 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
             return { failures, hopeless: error, folders: ended }
           }
         }
-        if (!shared.stopped()) for (const known of without) setFolder(known, () => opener.open(known))
+        if (!shared.stopped()) for (const known of withoutAttributes) setFolder(known, () => opener.open(known))
         return { failures, hopeless: undefined, folders: ended }
       } finally {
         try {

@@ -55,7 +55,7 @@ const targetError = (what: string, cause?: unknown): ExtractError =>
 const refuse = (to: string, why: string, cause?: unknown): ExtractError =>
   targetError(`cannot restore to ${quoted(to)}: ${why}`, cause)
 
-/** `folder`: what has to let this process in. */
+/** `folder`: the one that did not let this process in, where that is the cause. */
 export const notDone = (
   verb: string,
   path: RawPath.RawPath,
@@ -65,7 +65,7 @@ export const notDone = (
 ): ExtractError => {
   // A restore gives back also a mode that keeps the owner out.
   const open = shellWords(["chmod", "u+rwx", RawPath.display(folder)])
-  const advice = codeOf(cause) === "EACCES" ? `; the owner of the folder opens it by: ${open}` : ""
+  const advice = codeOf(cause) === "EACCES" ? `; if that folder is yours: ${open}` : ""
   return targetError(`cannot ${verb} ${quoted(RawPath.display(path))}${what}: ${explain(cause)}${advice}`, cause)
 }
 

@@ -57,7 +57,7 @@ describe("what to do about an archive that cannot be restored", () => {
     )
     assert.include(
       damageText({ ...options, which: "previous" }, set, [], true).at(-1),
-      `the newest archive may be good: ${restoreCommand(options, "current")}; of this one unzip takes what can still be read of it: unzip `
+      `the newest archive may be good: ${restoreCommand(options, "current")}; unzip takes what can still be read of this one: unzip `
     )
     assert.include(noArchiveText(wanted, true), "there is one before it: zipper restore ABCD --prev")
     assert.notInclude(noArchiveText(wanted, false), "zipper restore")

@@ -378,12 +378,6 @@ describe("verify", () => {
           "  zipper run --config c.json"
         ].join("\n")
       )
-      // Nothing says that it is this folder's.
-      const none = { state: undefined, md5: undefined, sha256: undefined, metadata: undefined }
-      const alone = yield* run([yield* setOf(abcd, "current", none)])
-      const advised = alone.lines.find((line) => line.includes("what to do"))
-      assert.include(advised, "it may be another archive. What is in it:\n  zipper ls --config c.json ABCD\n")
-      assert.notInclude(advised, "can be restored")
     })
   )
 

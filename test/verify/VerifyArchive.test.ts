@@ -64,7 +64,7 @@ describe("examine", () => {
     })
   )
 
-  // All eight bits of each byte of both: CheckSet.long.test.ts.
+  // All eight bits of each byte of both: VerifyArchive.long.test.ts.
   const sampled: ReadonlyArray<readonly [Which, string, number]> = [
     ["current", "every fourth position", 4],
     ["previous", "every eleventh position", 11]
