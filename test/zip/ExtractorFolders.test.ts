@@ -13,9 +13,9 @@ import { contentOf, onThreads, requestFor, restorePlace } from "../support/zip/r
 const fill = (source: string): void => {
   const folders = ["only/below", "only"]
   for (const name of ["a/a", "a/m/", "a/m/z/", "a/x", "b/a"]) {
-    for (let index = 0; index < 700; index += 1) put(`${source}/${name}${index}`, `${index}`)
+    for (let index = 0; index < 300; index += 1) put(`${source}/${name}${index}`, `${index}`)
   }
-  for (let index = 0; index < 2500; index += 1) mkdirSync(`${source}/b/m${index}`)
+  for (let index = 0; index < 1100; index += 1) mkdirSync(`${source}/b/m${index}`)
   put(`${source}/only/below/file`, "x")
   let deep = "c"
   for (let level = 0; level < 20; level += 1) {
@@ -47,29 +47,33 @@ describe("folders that are filled by several threads", () => {
     }).pipe(Effect.provide(onThreads))
   )
 
-  it.scoped("are closed to others until all is written, where others may write to them", () =>
-    Effect.gen(function* () {
-      const { out, prepare } = yield* restorePlace
-      const base = yield* Workers
-      const modeOf = (name: string) => statSync(`${out}/${name}`).mode & 0o777
-      const modes = { all: 0o777, group: 0o775, own: 0o755 }
-      const names = Struct.keys(modes)
-      const entries = names.flatMap((name) => [
-        { name: `${name}/`, mode: 0o040_000 | modes[name] },
-        { name: `${name}/file`, content: "content" }
-      ])
-      const written: Array<ReadonlyArray<number>> = []
-      const run: Runner["run"] = async (job, input, signal) => {
-        const output = await base.run(job, input, signal)
-        if (job.name === "extract") written.push(names.map(modeOf))
-        return output
-      }
-      const { carryOut } = yield* prepare(entries).pipe(
-        Effect.provide(Extractor.layer),
-        Effect.provideService(Workers, { ...base, run })
-      )
-      assert.deepStrictEqual((yield* carryOut).failures.first, [])
-      assert.deepStrictEqual([written, names.map(modeOf)], [[[0o700, 0o700, 0o755]], [0o777, 0o775, 0o755]])
-    })
+  it.scoped(
+    "get their modes when all is written, where others may write to them or another thread puts more into them",
+    () =>
+      Effect.gen(function* () {
+        const { out, prepare } = yield* restorePlace
+        const base = yield* Workers
+        const modeOf = (name: string) => statSync(`${out}/${name}`).mode & 0o777
+        const modes = { all: 0o777, group: 0o775, own: 0o755, wide: 0o755 }
+        const names = Struct.keys(modes)
+        const entries = names.flatMap((name) => [
+          { name: `${name}/`, mode: 0o040_000 | modes[name] },
+          { name: `${name}/file`, content: "content" }
+        ])
+        // More than a slice has.
+        const more = Array.from({ length: 1100 }, (_, index) => ({ name: `wide/m${1000 + index}/` }))
+        const written: Array<ReadonlyArray<number>> = []
+        const run: Runner["run"] = async (job, input, signal) => {
+          const output = await base.run(job, input, signal)
+          if (job.name === "extract") written.push(names.map(modeOf))
+          return output
+        }
+        const { carryOut } = yield* prepare([...entries, ...more]).pipe(
+          Effect.provide(Extractor.layer),
+          Effect.provideService(Workers, { ...base, run })
+        )
+        assert.deepStrictEqual((yield* carryOut).failures.first, [])
+        assert.deepStrictEqual([written, names.map(modeOf)], [[[0o700, 0o700, 0o755, 0o700]], Object.values(modes)])
+      })
   )
 })
