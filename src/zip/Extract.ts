@@ -86,7 +86,7 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
   const { plan, request, runner, syncEach, tally, temporary, zip } = extraction
   const shared = shareOf(tally.shared)
   const root = plan.target.path
-  const written = makeFileSet(plan.plan.files + plan.plan.replaced)
+  const written = plan.mayMeet ? makeFileSet(plan.plan.files + plan.plan.replaced) : undefined
   const isOurs = ({ chosen, needed, parent, state }: Folder): boolean =>
     needed && parent !== undefined && (state === "absent" || (request.overwrite && chosen))
   const onlySlices = onlySlicesOf(plan)

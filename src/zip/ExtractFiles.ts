@@ -31,7 +31,8 @@ interface ExtractInput extends SliceSource {
   /** Each file is synced when it is written. */
   readonly sync: boolean
   readonly shared: SharedArrayBuffer
-  readonly written: SharedArrayBuffer
+  /** As makeFileSet gives it, where two entries may meet in one file. */
+  readonly written: SharedArrayBuffer | undefined
 }
 
 export interface FileFailure extends Omit<RestoreFailure, "path"> {
@@ -59,7 +60,7 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
   work: (input, calls, signal) =>
     withSlice(input, calls, signal, async (records, view) => {
       const shared = shareOf(input.shared)
-      const files = fileSetOf(input.written)
+      const files = input.written === undefined ? undefined : fileSetOf(input.written)
       const names = new Map<bigint, RawPath.RawPath>()
       const folders = new Map(input.folders.map((folder) => [folder.path, folder]))
       const failures: Array<FileFailure> = []
@@ -86,10 +87,10 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
       const create = (entry: ZipEntry, path: RawPath.RawPath, open: () => OpenFolder, replace: boolean): NewFile => {
         const through = replace ? RawPath.fromLatin1(`${input.temporary}${entry.start}`) : undefined
         const wrote = (file: FileId): void => {
-          files.add(file)
+          files?.add(file)
           names.set(file.ino, path)
         }
-        const written = { ...files, nameOf, wrote }
+        const written = files === undefined ? undefined : { ...files, nameOf, wrote }
         const onAttributes = (error: string) =>
           failures.push({ path, error, kind: "attributes", cannot: "set mode and time of" })
         return createFile(open, split(path).name, through, entry, written, onAttributes, input.sync)
@@ -195,18 +196,19 @@ type NewFile = ReturnType<typeof createFile>
 /**
  * Makes a file, which with `through`, a name that no other file has, takes the place of the file `name` in the end. Fails with
  * {@link WriteFailure}, of which {@link AlreadyWritten} is one; a failure to set mode or time goes to `onAttributes`.
+ * `written` is undefined where no other entry can meet this one in a file.
  */
 export const createFile = (
   open: () => OpenFolder,
   name: RawPath.RawPath,
   through: RawPath.RawPath | undefined,
   head: Pick<EntryHead, "mode" | "seconds">,
-  written: Written,
+  written: Written | undefined,
   onAttributes: (error: string) => void,
   sync = false
 ) => {
   const refuse = (file: FileId): never => {
-    const other = written.nameOf(file)
+    const other = written?.nameOf(file)
     const which = other === undefined ? "another one" : `"${other}"`
     throw new AlreadyWritten(
       undefined,
@@ -221,7 +223,7 @@ export const createFile = (
       return fs.openSync(path, createOnly, unfinishedFileMode)
     } catch (cause) {
       const occupant = codeOf(cause) === "EEXIST" ? fs.lstatSync(path, asBigInts) : undefined
-      if (occupant !== undefined && written.has(occupant)) refuse(occupant)
+      if (occupant !== undefined && written?.has(occupant)) refuse(occupant)
       throw cause
     }
   })
@@ -251,15 +253,18 @@ export const createFile = (
       attempt(() => {
         // After a power cut the name must lead to the one content or the other, never to an empty file.
         if (sync || through !== undefined) syncNow(fd)
-        const made = fs.fstatSync(fd, asBigInts)
+        const made = written === undefined ? undefined : fs.fstatSync(fd, asBigInts)
+        const note = (): void => {
+          if (made !== undefined) written?.wrote(made)
+        }
         close()
-        if (through === undefined) return written.wrote(made)
+        if (through === undefined) return note()
         const target = folder.at(name)
         const occupant = fs.lstatSync(target, asBigInts)
         if (!occupant.isFile()) throw new Error("it is no regular file any more")
         // Of two entries that are at it at the same time, one is the first. A file with other names may be replaced at each.
-        if (written.has(occupant) || (occupant.nlink === 1n && !written.add(occupant))) refuse(occupant)
-        written.wrote(made)
+        if (written?.has(occupant) || (occupant.nlink === 1n && written?.add(occupant) === false)) refuse(occupant)
+        note()
         fs.renameSync(path, target)
       })
     },
@@ -313,7 +318,8 @@ const sparseWriter = (fd: number) => {
       let from = 0
       for (let at = 0; at < bytes.length; ) {
         const to = Math.min(bytes.length, at + holeSize - ((size + at) % holeSize))
-        if (isZero(bytes.subarray(at, to))) {
+        // Most blocks are told by their first byte alone.
+        if (bytes[at] === 0 && isZero(bytes.subarray(at, to))) {
           if (at > from) put(bytes.subarray(from, at), size + from)
           from = to
         }

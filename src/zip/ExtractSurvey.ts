@@ -252,7 +252,8 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
   const end = async (temporary: RawPath.RawPath | undefined) => {
     await finishLooks()
     checkWhole()
-    const found = await findMeeting(twins.found(), target, temporary)
+    const pairs = twins.found()
+    const found = await findMeeting(pairs, target, temporary)
     found.meeting.forEach(meet)
     for (const { freed } of overwrite ? leftovers.values() : []) {
       space.removes(freed)
@@ -274,7 +275,15 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
       neededAtMost: space.needed(),
       leftovers: someOf(leftovers.keys(), RawPath.display)
     }
-    return { plan, folders: [...folders.values()], marks, parents, leftovers: [...leftovers.values()] }
+    return {
+      plan,
+      folders: [...folders.values()],
+      marks,
+      parents,
+      leftovers: [...leftovers.values()],
+      /** Whether two entries may meet in one file: by names that are one in DIR, or in a file that is replaced. */
+      mayMeet: pairs.length > 0 || totals.replaced > 0
+    }
   }
 
   if (root.state === "present") await lookForLeftovers(root)

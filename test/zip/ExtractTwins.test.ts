@@ -120,6 +120,33 @@ describe("a file that two entries are written to", () => {
     })
   )
 
+  it.scoped("is kept as well where no two were expected to meet", () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryFolder
+      const folder = openFolder(Buffer.from(root))
+      const write = (content: string, through?: string) => {
+        const place = through === undefined ? undefined : raw(through)
+        const file = createFile(
+          () => folder,
+          raw("one"),
+          place,
+          { mode: 0o100644, seconds: 1 },
+          undefined,
+          () => {}
+        )
+        file.write(Buffer.from(content))
+        file.finish()
+      }
+      write("first")
+      assert.throws(() => write("second"), "a file of that name has appeared, and is left as it is")
+      assert.strictEqual(readFileSync(`${root}/one`, "utf8"), "first")
+      write("in its place", "temporary")
+      folder.close()
+      assert.deepStrictEqual(readdirSync(root), ["one"])
+      assert.strictEqual(readFileSync(`${root}/one`, "utf8"), "in its place")
+    })
+  )
+
   it("is known by its inode, for as many as there are", () => {
     const files = fileSetOf(makeFileSet(1000))
     for (let ino = 1n; ino <= 2000n; ino += 1n) assert.isTrue(files.add({ dev: 7n, ino }))
