@@ -35,26 +35,28 @@ export const optionsOf = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
 export const commandLength = ([first, second = "-"]: ReadonlyArray<string>): number =>
   first === "config" && !second.startsWith("-") ? 2 : 1
 
-/** The options of a command, by what follows them. */
+/** The options of a command, by what follows them: each of their names, with the first name of the same option. */
 export interface KnownOptions {
   /** A value; the last one counts, as with ssh. */
-  readonly once: ReadonlySet<string>
+  readonly once: ReadonlyMap<string, string>
   /** A value, each time. */
-  readonly several: ReadonlySet<string>
-  /** No value. */
-  readonly flags: ReadonlySet<string>
+  readonly several: ReadonlyMap<string, string>
+  /** No value; one that is given again says nothing new. */
+  readonly flags: ReadonlyMap<string, string>
 }
 
 export const knownOptionsOf = (usage: Usage): KnownOptions => {
-  const known = { once: new Set<string>(), several: new Set<string>(), flags: new Set<string>() }
-  const walk = (part: Usage, valued: Set<string>): void => {
+  const names = () => new Map<string, string>()
+  const known = { once: names(), several: names(), flags: names() }
+  const walk = (part: Usage, valued: Map<string, string>): void => {
     if (part._tag === "Optional") walk(part.usage, valued)
     else if (part._tag === "Repeated") walk(part.usage, known.several)
     else if (part._tag === "Concat" || part._tag === "Alternation") {
       walk(part.left, valued)
       walk(part.right, valued)
     } else if (part._tag === "Named") {
-      for (const name of part.names) (Option.isSome(part.acceptedValues) ? valued : known.flags).add(name)
+      const [first = ""] = part.names
+      for (const name of part.names) (Option.isSome(part.acceptedValues) ? valued : known.flags).set(name, first)
     }
   }
   walk(usage, known.once)
@@ -79,6 +81,7 @@ export const optionsFirst = (
   command: string
 ): Either.Either<ReadonlyArray<string>, string> => {
   const single = new Map<string, string>()
+  const given = new Set<string>()
   const options: Array<string> = []
   const names: Array<string> = []
   const problems: Array<string> = []
@@ -100,16 +103,16 @@ export const optionsFirst = (
       else {
         if (!isJoined) words.shift()
         if (several.has(name)) options.push(name, next)
-        else single.set(name, next)
+        else single.set(once.get(name) ?? name, next)
       }
     } else if (flags.has(name)) {
       const [next] = joined.length > 0 ? joined : words
       if (joined.length > 0 || next === "true" || next === "false") {
         problems.push(`${name}: takes no value such as ${quoted(next ?? "")}; give the option alone, or leave it out`)
       }
-      options.push(word)
+      given.add(flags.get(name) ?? name)
     } else if (word.startsWith("-")) {
-      const known = [...once, ...several, ...flags]
+      const known = [once, several, flags].flatMap((some) => [...some.keys()])
       problems.push(`unknown option ${name} of \`zipper ${command}\`${elseMeant(name, known)}`)
     } else {
       names.push(word)
@@ -117,7 +120,7 @@ export const optionsFirst = (
   }
   const [problem] = problems
   if (problem !== undefined) return Either.left(problem)
-  return Either.right([...options, ...[...single].flat(), ...(names.length > 0 ? ["--", ...names] : [])])
+  return Either.right([...given, ...options, ...[...single].flat(), ...(names.length > 0 ? ["--", ...names] : [])])
 }
 
 const elseMeant = (name: string, known: ReadonlyArray<string>): string => {

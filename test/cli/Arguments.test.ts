@@ -3,10 +3,11 @@ import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import { optionsFirst, withDefaultCommand } from "../../src/cli/arguments.ts"
 
+const alone = (...names: ReadonlyArray<string>) => names.map((name) => [name, name] as const)
 const known = {
-  once: new Set(["--host", "-c"]),
-  several: new Set(["--exclude"]),
-  flags: new Set(["--dry-run", "-q", "--debug", "--no-raw"])
+  once: new Map([...alone("--host", "-c"), ["--config", "-c"]]),
+  several: new Map(alone("--exclude")),
+  flags: new Map([...alone("--dry-run", "-q", "--debug", "--no-raw"), ["--quiet", "-q"]])
 }
 const read = (...args: ReadonlyArray<string>) => optionsFirst(args, known, "push")
 
@@ -44,6 +45,18 @@ describe("arguments of a command that takes names", () => {
     assert.deepStrictEqual(
       read("--exclude=a=b", "--exclude", "c d ", "--host=x", "--host", "y", "-c", "f"),
       Either.right(["--exclude", "a=b", "--exclude", "c d ", "--host", "y", "-c", "f"])
+    )
+  })
+
+  it("say the same when they are given again, under another name too", () => {
+    assert.deepStrictEqual(
+      read("-q", "--dry-run", "--quiet", "--dry-run", "-c", "f", "--config", "g", "-q"),
+      Either.right(["-q", "--dry-run", "-c", "g"])
+    )
+    // A value that looks like an option is none.
+    assert.deepStrictEqual(
+      read("--exclude=--dry-run", "--dry-run"),
+      Either.right(["--dry-run", "--exclude", "--dry-run"])
     )
   })
 
@@ -102,7 +115,7 @@ describe("arguments of a command that takes names", () => {
     assert.deepStrictEqual(read("constructor", "toString"), Either.right(["--", "constructor", "toString"]))
   })
 
-  it("lose no word, and never gain one", () => {
+  it("lose no word but an option that is given again, and never gain one", () => {
     const word = FastCheck.oneof(
       FastCheck.constantFrom("--dry-run", "-q", "--exclude", "--exclude=x", "n", "tank/a", "off"),
       FastCheck.string({ minLength: 1 }).filter((text) => !text.startsWith("-"))
@@ -111,7 +124,9 @@ describe("arguments of a command that takes names", () => {
       FastCheck.property(FastCheck.array(word), (args) => {
         const result = read(...args)
         if (Either.isLeft(result)) return
-        const split = args.flatMap((each) => (each === "--exclude=x" ? ["--exclude", "x"] : [each]))
+        const split = args
+          .filter((each, index) => !known.flags.has(each) || args.indexOf(each) === index)
+          .flatMap((each) => (each === "--exclude=x" ? ["--exclude", "x"] : [each]))
         assert.deepStrictEqual(result.right.filter((each) => each !== "--").toSorted(), split.toSorted())
       })
     )
