@@ -5,6 +5,7 @@ import { isCommandMismatch, isValidationError, type ValidationError } from "@eff
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import { ExitStatus } from "../system/ExitStatus.ts"
 import { quoted } from "../text/Text.ts"
@@ -89,6 +90,8 @@ type Commands = Awaited<ReturnType<typeof commandTree>>["commands"]
  * ValidationError; a command that ends with a status fails with Stop.
  */
 export const zipper = Effect.fnUntraced(function* (argv: ReadonlyArray<string>) {
+  // The command itself reports every failure; for longer than this function, since the fiber ends after it.
+  yield* FiberRef.set(FiberRef.unhandledErrorLogLevel, Option.none())
   const given = withDefaultCommand(argv.slice(2))
   if (asksForOverview(given)) return yield* print(overview(version, topics))
   const { commands } = yield* Effect.promise(() => commandTree(given[0]))
@@ -114,9 +117,7 @@ export const zipper = Effect.fnUntraced(function* (argv: ReadonlyArray<string>) 
         log: (...lines) => Effect.sync(() => help.push(...lines.map((line) => formatHelp(String(line), parents)))),
         error: () => Effect.void
       }),
-      Effect.provide(CliConfig.layer({ showBuiltIns: false })),
-      // The command itself reports every failure.
-      Effect.withUnhandledErrorLogLevel(Option.none())
+      Effect.provide(CliConfig.layer({ showBuiltIns: false }))
     )
   )
   if (help.length > 0) yield* print(plainUnlessTerminal(help.join("\n")))
@@ -191,6 +192,7 @@ const explain = (error: ValidationError, args: ReadonlyArray<string>) => {
     : HelpDoc.toAnsiText(error.error)
         .trim()
         .replace(/^Expected to find option: '(.*)'$/, "$1: is missing")
+        .replace(/^Received unknown argument: '(.*)'$/s, (_, name: string) => `one name too many: ${quoted(name)}`)
   return fatal(`${text}\n${hintFor(args)}`, asksFor(args))
 }
 

@@ -29,6 +29,8 @@ describe("a wrong command line", () => {
     [["restore", "-rf", "--to", "back"], "a name that begins with a dash after --"],
     [["--config", "c.json", "status"], "options go after the command: zipper status"],
     [["config", "validate", "c.json", "--quite"], "--quite"],
+    [["config", "validate", "c.json", "d.json"], 'one name too many: "d.json"'],
+    [["config", "validate", ""], "FILE: is empty"],
     [["--wizard"], "--wizard"],
     [["--completions", "tcsh"], "tcsh"],
     [["verifi"], "unknown command: verifi; did you mean verify?"],
@@ -47,6 +49,21 @@ describe("a wrong command line", () => {
       assert.notMatch(stderr, /^ +at /m)
     })
   }
+})
+
+describe("a right command line", () => {
+  it("may give an option again, under its other name too", async () => {
+    const twice = ["--json", "-q", "--quiet", "--json", "-c", "none.json", "--config", place.config]
+    const { status, stdout } = await run(["run", "--dry-run", ...twice, "--dry-run"])
+    assert.strictEqual(status, 0)
+    assert.include(stdout, '"dry_run": true')
+  })
+
+  it("that fails is told in words of zipper alone, with --debug too", async () => {
+    const { status, stdout, stderr } = await run(["status", "--config", "none.json", "--debug"], { cwd: place.root })
+    assert.deepStrictEqual({ status, stdout }, { status: 2, stdout: "" })
+    assert.match(stderr, /^.* none\.json: does not exist\n$/)
+  })
 })
 
 describe("help", () => {

@@ -26,7 +26,9 @@ import { ConfigInitDocument, ConfigShowDocument, ConfigValidateDocument } from "
 const file = Args.text({ name: "FILE" }).pipe(
   Args.withSchema(
     Schema.String.pipe(
-      Schema.pattern(/^[^-]/, { message: () => "a file name cannot begin with a dash: write ./-name" })
+      Schema.pattern(/^[^-]/, {
+        message: ({ actual }) => (actual ? "a file name cannot begin with a dash: write ./-name" : "FILE: is empty")
+      })
     )
   ),
   Args.optional,
