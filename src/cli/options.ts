@@ -21,7 +21,7 @@ export const single = (name: string, value: string, description: string) =>
   orUndefined(Options.text(name).pipe(Options.withPseudoName(value), Options.withDescription(description)))
 
 /** A value that `parse` reads; undefined when it is left out. `expected`: what else it should be, to be read after "is not". */
-const parsed = <A>(
+export const parsed = <A>(
   name: string,
   value: string,
   parse: (text: string) => A | undefined,

@@ -158,8 +158,8 @@ describe("zipper report", () => {
       [["--out"], "--out"],
       [["--out", ""], "--out: its value is missing"],
       [["--out", "-", "--json"], "give one of them"],
-      [["--out", "x.html", "--days", "0"], "--days: is not a whole number from 1 to 3660"],
-      [["--out", "x.html", "--days", "week"], "week"],
+      [["--out", "x.html", "--days", "0"], '--days: "0" is not a whole number from 1 to 3660'],
+      [["--out", "x.html", "--days", "week"], '--days: "week" is not a whole number'],
       [["--out", "x.html", "--dayz", "3"], "--dayz"]
     ] as const) {
       const { status, stderr } = await run(["report", "--config", place.config, ...args], { cwd: place.root })

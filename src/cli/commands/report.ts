@@ -1,8 +1,6 @@
 import { createHash } from "node:crypto"
 import { hostname } from "node:os"
-import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import { archiveOf, type Config, wholeName } from "../../config/Config.ts"
 import type { PageParts } from "../../report/Page.ts"
 import type { Report } from "../../report/Report.ts"
@@ -20,14 +18,12 @@ const out = options.file("out", "o", "Where to write the page; - prints it.")
 
 const longest = 3660
 
-const days = Options.integer("days").pipe(
-  Options.withPseudoName("N"),
-  Options.filterMap(
-    Option.liftPredicate((count: number) => count >= 1 && count <= longest),
-    `--days: is not a whole number from 1 to ${longest}`
-  ),
-  Options.withDefault(90),
-  Options.withDescription("How far back lists and charts go; 90 when left out.")
+const days = options.parsed(
+  "days",
+  "N",
+  (text) => (/^[0-9]+$/.test(text) && Number(text) >= 1 && Number(text) <= longest ? Number(text) : undefined),
+  `a whole number from 1 to ${longest}`,
+  "How far back lists and charts go; 90 when left out."
 )
 
 /** `zipper report`: what the history comes to, as one page. */
@@ -35,7 +31,7 @@ export const report = makeCommand(
   "report",
   "Write one self-contained web page about the runs so far: how things stand, sizes and durations over time, failures, replicas. Example: zipper report --out /var/www/zipper.html",
   { config: options.config, out, days },
-  function* ({ config: file, days, out }) {
+  function* ({ config: file, days = 90, out }) {
     const output = yield* Output
     const printed = out === "-"
     if (printed && output.options.json) {
