@@ -15,7 +15,7 @@ import { missingPermissions, placeOf, survey, targetNames } from "../replication
 import { Transfer } from "../replication/Transfer.ts"
 import { Hooks } from "../runs/Hooks.ts"
 import { Lock } from "../runs/Lock.ts"
-import { otherOwner } from "../runs/Metrics.ts"
+import { isMetrics, otherOwner } from "../runs/Metrics.ts"
 import { type ExcludeRules, withoutExcluded } from "../source/Exclude.ts"
 import { chooseFolders, someNames } from "../source/FolderChoice.ts"
 import { type FolderName, topFolder } from "../source/FolderName.ts"
@@ -404,7 +404,9 @@ const checkMetrics = Effect.fnUntraced(
     if ((yield* disk.stat(folder)) === undefined) return yield* refuse(`there is no folder ${folder}`)
     if ((yield* disk.stat(path))?.kind === "directory") return yield* refuse(`${path} is a folder`)
     yield* disk.writable(folder)
-    const owner = otherOwner(yield* disk.read(path), stateDir)
+    const found = yield* disk.read(path)
+    if (!isMetrics(found)) return yield* refuse(`${path} holds something else, and is left as it is`)
+    const owner = otherOwner(found, stateDir)
     if (owner === undefined) {
       const unread = `${path}: node_exporter reads only files whose names end in .prom`
       return [path.endsWith(".prom") ? ok("metrics_file", path) : warning("metrics_file", unread)]

@@ -65,7 +65,12 @@ const makeFile = Effect.fnUntraced(function* ({ dir, jobs, path }: MetricsSettin
     function* (after: JobState | undefined, alone: boolean) {
       // Each job has its own draft; the collector reads every name that ends in .prom.
       const draft = `${path}.${after === undefined ? "verify" : jobFileName(keyOf(after))}.new`
-      const owner = otherOwner(yield* disk.read(path), dir)
+      const found = yield* disk.read(path)
+      if (!isMetrics(found)) {
+        const text = `no metrics were written: ${path} holds something else, and was left as it is: give metrics_file another name`
+        return yield* Effect.logWarning(text)
+      }
+      const owner = otherOwner(found, dir)
       if (owner !== undefined) {
         yield* Effect.logWarning(
           `${path} had the metrics of another configuration, whose state is in ${quoted(owner)}, and they are replaced: give each configuration a metrics_file of its own`
@@ -119,6 +124,9 @@ const ownerLine = "# zipper state: "
 
 /** A text whose first line, a comment, names the state folder that it was made from. */
 export const withOwner = (text: string, stateDir: string): string => `${ownerLine}${escapedHelp(stateDir)}\n${text}`
+
+/** Whether a text may be replaced: metrics of zipper, of any version, or nothing. */
+export const isMetrics = (text = ""): boolean => text === "" || /^# (zipper state: |HELP zipper_)/.test(text)
 
 /** The state folder that a text names, if it is not `stateDir`: two configurations write to one file. */
 export const otherOwner = (text: string | undefined, stateDir: string): string | undefined => {

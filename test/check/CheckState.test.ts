@@ -98,6 +98,10 @@ describe("what check says of the places that runs leave word in", () => {
       // That the next run replaces another one's is worse than a name.
       writeFileSync(join(root, "metrics"), "# zipper state: /mnt/other/.zipper\n")
       assert.match((yield* metrics(`${root}/metrics`)).join(), /of another configuration/)
+      writeFileSync(join(root, "metrics"), "{}\n")
+      assert.deepStrictEqual(yield* metrics(`${root}/metrics`), [
+        `metrics_file warning: ${root}/metrics holds something else, and is left as it is: no metrics will be written`
+      ])
       assert.match((yield* metrics(good, root)).join(), /^metrics_file warning: .*EACCES.*no metrics will be/)
       mkdirSync(good)
       assert.deepStrictEqual(yield* metrics(good), [

@@ -129,6 +129,24 @@ describe("a run", () => {
     assert.strictEqual(full.toString(), "1\n")
   })
 
+  it("writes metrics over metrics alone", async () => {
+    place.put("ABCD/a.txt", "one")
+    place.configure({ metrics_file: place.config })
+    const before = readFileSync(place.config, "utf8")
+    const { status, stderr } = await job()
+    assert.strictEqual(status, 0)
+    assert.include(stderr, `no metrics were written: ${place.config} holds something else, and was left as it is`)
+    assert.strictEqual(readFileSync(place.config, "utf8"), before)
+    // An empty file may be there for the sake of its place, and metrics of before have no owner.
+    const metrics = join(place.root, "m.prom")
+    place.configure({ metrics_file: metrics })
+    for (const text of ["", "# HELP zipper_last_bytes x\n"]) {
+      writeFileSync(metrics, text)
+      assert.strictEqual((await job()).stderr, "")
+      assert.match(readFileSync(metrics, "utf8"), /^# zipper state: /)
+    }
+  })
+
   it("puts right what is missing beside an archive", async () => {
     place.put("ABCD/a.txt", "one")
     await job()
