@@ -1,7 +1,9 @@
 import { availableParallelism } from "node:os"
+import { runInNewContext } from "node:vm"
 import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import { codeOf } from "../system/Errno.ts"
 import { passwordVariable } from "../system/Process.ts"
 import { isWithoutName } from "../text/Glob.ts"
 import { inFileOrder, issuesOf, linesOf } from "./ConfigIssues.ts"
@@ -115,11 +117,32 @@ const patternProblem = (pattern: string): string | undefined => {
 const foldersProblem = (pattern: string): string | undefined => {
   if (pattern === "") return `is empty: for every folder, write "${everyFolder}"`
   try {
-    return wholeName(pattern).test("..")
+    const wanted = wholeName(pattern)
+    if (isEndless(wanted)) {
+      return 'never ends at some names, so many ways it tries: do not repeat what repeats already, as in "([a-z]+ ?)+"'
+    }
+    return wanted.test("..")
       ? `matches "..", which is no name of a folder: for every folder, write "${everyFolder}"`
       : undefined
   } catch (error) {
     return `is no regular expression: ${error instanceof Error ? error.message.replace(/^.*: /, "") : String(error)}`
+  }
+}
+
+/** Names of which many a pattern fits all but the end. */
+const hardNames = [..."aA0 _-"].flatMap((letter) => [..."!.\n"].map((end) => `${letter.repeat(99)}${end}`))
+
+/** Far more than these names take. A pattern that tries each way to divide one takes years, and no signal stops it. */
+const endlessMillis = 5000
+
+const isEndless = (wanted: RegExp): boolean => {
+  const test = { wanted, hardNames }
+  try {
+    runInNewContext("hardNames.forEach((name) => wanted.test(name))", test, { timeout: endlessMillis })
+    return false
+  } catch (error) {
+    if (codeOf(error) === "ERR_SCRIPT_EXECUTION_TIMEOUT") return true
+    throw error
   }
 }
 

@@ -139,9 +139,12 @@ const isSecret = (path: Path): boolean =>
 /** An address without user name, password and what follows the path. A password may hold anything: all goes up to the last `@`. */
 export const maskAddress = (text: string): string => text.replace(/(\/\/).*@/s, "$1").replace(/[?#].*$/s, "")
 
+/** One without `http://` too. A pattern has ? and # that are no query. */
+const isAddress = (text: string): boolean => /\/\/|[?#]\w+=/.test(text)
+
 const show = (value: unknown): string => {
   if (Array.isArray(value)) return value.length === 0 ? "an empty list" : "a list"
   if (Predicate.isRecord(value)) return "an object"
-  const text = typeof value === "string" ? JSON.stringify(maskAddress(value)) : String(value)
+  const text = typeof value === "string" ? JSON.stringify(isAddress(value) ? maskAddress(value) : value) : String(value)
   return text.length > 80 ? `${text.slice(0, 77)}…` : text
 }

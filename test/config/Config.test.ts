@@ -121,6 +121,16 @@ describe("Config", () => {
     )
   })
 
+  it("refuses a rule for names that a name could keep busy for ever, and shows it whole", () => {
+    for (const folders of ["[^.].*", "Documents|photos [0-9]+", "([A-Za-z0-9]+[ _-])*[A-Za-z0-9]+", ".*a.*0.*"]) {
+      assert.strictEqual(decoded({ ...minimal, folders }).folders, folders)
+    }
+    const folders = "([A-Za-z0-9]+[ _#-]?)+"
+    assert.deepStrictEqual(mistakes({ ...minimal, folders }), [
+      `folders: "${folders}" never ends at some names, so many ways it tries: do not repeat what repeats already, as in "([a-z]+ ?)+"`
+    ])
+  }, 60_000)
+
   it("needs no archive job when it is for replication or suspend alone, and never half of one", () => {
     const replication = [{ name: "n", direction: "push", host: "h", datasets: ["tank"] }]
     const mqtt = { host: "broker" }
