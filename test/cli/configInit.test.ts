@@ -68,6 +68,17 @@ describe.runIf(installed("python3"))("config init on a terminal", () => {
     assert.notMatch(shown[1], /\x1b/)
   })
 
+  it("asks for a token when the terminal hides what is typed, not before", async () => {
+    const says = 'String(text).replace(/: $/, process.stdin.isRaw ? ": <hidden> " : ": <shown> ")'
+    const hook = `const { stderr } = process, write = stderr.write.bind(stderr); stderr.write = (text) => write(${says})`
+    // A dumb terminal edits the other answers itself.
+    const env = { TERM: "dumb", NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(hook)}` }
+    const shown = await typing("order.json", questions(), env)
+    assert.include(shown, "exit 0")
+    assert.match(shown, /Target, a.*: <shown> /)
+    assert.match(shown, /Token.*: <hidden> /)
+  })
+
   it("leaves nothing behind when it is ended before the last answer", async () => {
     const there = readdirSync(place.root)
     const stop = async (before: number, key: string, status: number, TERM: string) => {
