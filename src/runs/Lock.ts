@@ -46,7 +46,7 @@ export class Lock extends Context.Tag("zipper/Lock")<
     Lock,
     Effect.map(Process, (runner) => ({
       acquire: Effect.fn("Lock.acquire")((path: string) =>
-        Effect.acquireRelease(take(runner, path), release(path)).pipe(retryUnnamed, Effect.asVoid)
+        Effect.acquireRelease(take(runner, path, mustBeLock(path)), release(path)).pipe(retryUnnamed, Effect.asVoid)
       ),
       acquireIn: acquireIn(runner),
       ...makeProbe(runner),
@@ -207,13 +207,18 @@ interface Taken {
   readonly socket: SocketLock | undefined
 }
 
-/** The lock file, open and locked, with this process as its holder. */
-const take = Effect.fnUntraced(function* (runner: typeof Process.Service, path: string) {
+/** The lock file, open and locked, with this process as its holder. `look` may refuse it before it is written to. */
+const take = Effect.fnUntraced(function* (
+  runner: typeof Process.Service,
+  path: string,
+  look: Effect.Effect<void, LockError> = Effect.void
+) {
   const file = yield* openLock(path)
   return yield* Effect.gen(function* () {
     const obstacle = notToWrite(yield* attempt(path, () => file.stat()))
     if (obstacle !== undefined) return yield* unusable(path, new Error(`it ${obstacle}`))
     const socket = yield* lockDescriptor(runner, file, path)
+    yield* Effect.onError(look, () => Effect.promise(async () => socket?.release()))
     const since = utcSeconds(yield* Clock.currentTimeMillis)
     yield* attempt(path, async () => {
       await file.truncate(0)
@@ -311,6 +316,22 @@ const failAsHeld = Effect.fnUntraced(function* (path: string) {
 
 const readText = (path: string): Promise<string> => withRegular(path, (file) => file.readFile("utf8")).catch(() => "")
 
+/** A holder, also as other programs write it, or nothing: zeros, after a power cut. */
+const lockText = /^(?:pid \d|[\d\s\0]*$)/
+
+/** Refuses a file of the user's that a mistyped path names: a lock that is taken is emptied. */
+const mustBeLock = (path: string): Effect.Effect<void, LockError> =>
+  Effect.promise(() =>
+    withRegular(path, async (file) => {
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(64), 0, 64, 0)
+      return buffer.toString("latin1", 0, bytesRead)
+    }).catch(() => "")
+  ).pipe(
+    Effect.flatMap((text) =>
+      lockText.test(text) ? Effect.void : unusable(path, new Error("it holds something else, and was left as it is"))
+    )
+  )
+
 const settling = 60_000
 
 /** Whether a holder is alive. One from before the machine was started (or its clock was set) is not. */
@@ -363,7 +384,7 @@ const makeProbe = (runner: typeof Process.Service) => {
       Effect.mapError(inTarget)
     )
   })
-  return { probe, probeIn }
+  return { probe: (path: string) => Effect.zipLeft(probe(path), mustBeLock(path)), probeIn }
 }
 
 const isThere = async (path: string): Promise<boolean> => {

@@ -106,6 +106,28 @@ describe("Lock", () => {
     }).pipe(Effect.provide(Layer.merge(real, Process.layer)))
   )
 
+  it.live("empties no file that is not a lock", () =>
+    Effect.gen(function* () {
+      const other = path.join(folder, "zipper.json")
+      fs.writeFileSync(other, '{ "retries": 3 }\n')
+      const { message, reason } = yield* refusal(other)
+      assert.strictEqual(reason, "Unusable")
+      assert.match(
+        message,
+        /zipper\.json: it holds something else, and was left as it is; set lockfile_path to another/
+      )
+      const probed = yield* Effect.flip(Effect.flatMap(Lock, ({ probe }) => probe(other)))
+      assert.strictEqual(probed.message, message)
+      assert.strictEqual(fs.readFileSync(other, "utf8"), '{ "retries": 3 }\n')
+      for (const text of ["", "\0".repeat(44), "4711\n", "pid 4711, since 2025-01-01T12:00:00Z\n"]) {
+        fs.writeFileSync(file, text)
+        yield* Effect.flatMap(Lock, ({ probe }) => probe(file))
+        yield* Effect.scoped(acquire(file))
+        assert.strictEqual(content(), "")
+      }
+    }).pipe(Effect.provide(real))
+  )
+
   it.live("says what is wrong with a path that cannot serve", () =>
     Effect.gen(function* () {
       fs.writeFileSync(path.join(folder, "precious"), "content")
