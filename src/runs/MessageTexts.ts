@@ -219,8 +219,8 @@ const messagesOf = <A>(
     documentOf,
     reportOf: (summary) =>
       [...failing(summary).map(({ name, reason }) => `${name}: ${reason}`), texts.totals(summary)].join("\n"),
-    ofFailure: (error) => message("failure", `nothing was ${texts.done}`, [plain(error), "", `run ${run}`]),
-    ofKilled: (error) => message("failure", "a run was killed", [plain(error), "", `found by run ${run}`]),
+    ofFailure: (error) => message("failure", `${ofJob}nothing was ${texts.done}`, [plain(error), "", `run ${run}`]),
+    ofKilled: (error) => message("failure", `${ofJob}a run was killed`, [plain(error), "", `found by run ${run}`]),
     ofSummary: (summary) => {
       const bad = failing(summary).length > 0
       const lines = bad ? listed((texts.listed ?? failing)(summary)) : (texts.remarks?.(summary) ?? [])

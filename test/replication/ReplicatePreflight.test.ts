@@ -33,7 +33,7 @@ describe("before anything is sent", () => {
       assert.strictEqual((yield* Effect.flip(kit.run())).message, "on backup@nas: Connection refused")
       assert.lengthOf(kit.memory.failures.get("account sender") ?? [], 0)
       const [message] = yield* Ref.get(kit.sent)
-      assert.strictEqual(message?.title, "zipper: nothing was replicated on backup")
+      assert.strictEqual(message?.title, "zipper: pull-nas: nothing was replicated on backup")
     })
   )
 
