@@ -105,7 +105,7 @@ export class LockError extends Data.TaggedError("LockError")<{
   readonly cause?: unknown
 }> {}
 
-type Choose = "set lockfile_path to" | "give --lock FILE,"
+type Choose = "set lockfile_path to" | "give --lock"
 
 const explained = (path: string, cause: unknown, choose: Choose): string => {
   switch (Errno.codeOf(cause)) {
@@ -139,7 +139,7 @@ const unusable = (path: string, cause: unknown, choose: Choose = "set lockfile_p
 
 /** The same error, for a command that has --lock. */
 export const withLockOption = (error: LockError): LockError =>
-  error.otherWouldDo === true ? unusable(error.path, error.cause, "give --lock FILE,") : error
+  error.otherWouldDo === true ? unusable(error.path, error.cause, "give --lock") : error
 
 /** The same error, for the lock of a target: its place is not the operator's to choose. */
 const inTarget = (error: LockError): LockError => {

@@ -273,7 +273,7 @@ describe("a lock file that cannot be used", () => {
     const lock = join(place.root, "none", "lock")
     const { status, stderr } = await run(["pull", "--job", "nightly", "--config", place.config, "--lock", lock])
     assert.strictEqual(status, 3)
-    assert.include(stderr, "its folder does not exist: create it, or give --lock FILE, a file elsewhere")
+    assert.include(stderr, "its folder does not exist: create it, or give --lock a file elsewhere")
     assert.notInclude(stderr, "lockfile_path")
   })
 })

@@ -141,7 +141,7 @@ describe("Lock", () => {
       // The system says of /proc what it says of a folder that is not there.
       assert.match((yield* refusal("/proc/zipper.lock")).message, /no file can be made in its folder; set lock/)
       const none = yield* refusal(path.join(folder, "no/where"))
-      assert.match(withLockOption(none).message, /create it, or give --lock FILE, a file elsewhere$/)
+      assert.match(withLockOption(none).message, /create it, or give --lock a file elsewhere$/)
       yield* Effect.flatMap(Process, (process) => process.run({ program: "mkfifo", args: [path.join(folder, "fifo")] }))
       assert.match((yield* refusal(path.join(folder, "fifo"))).message, /not a regular file/)
     }).pipe(Effect.provide(Layer.merge(real, Process.layer)))
