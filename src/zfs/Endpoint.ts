@@ -126,10 +126,11 @@ const pathVariable = `"PATH=$PATH"":/usr/local/sbin:/usr/local/bin:/usr/sbin:/us
 const remoteLine = (script: string, { args, program }: Command): string =>
   `env LC_ALL=C ${pathVariable} ${shellWords(["sh", "-c", `echo ${beginMark} >&2; ${script}`, "sh", program, ...args])}`
 
+/** For an operator to type. `batch`: as we call it; else it asks whether to accept the host key, whatever ssh_config says. */
 export const manualCommand = (remote: Remote, batch: boolean): string =>
   [
     "ssh",
-    ...(batch ? ["-o", "BatchMode=yes"] : []),
+    ...["-o", batch ? "BatchMode=yes" : "StrictHostKeyChecking=ask"],
     ...remote.options
       .filter((option) => !/^ControlPath\b/i.test(option))
       .flatMap((option) => ["-o", shellWord(option)]),

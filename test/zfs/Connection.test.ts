@@ -35,7 +35,7 @@ describe("a connection that fails", () => {
     [
       "No ED25519 host key is known for nas and you have requested strict checking.\nHost key verification failed.",
       false,
-      /not known yet: .*by hand: ssh backup@nas true$/
+      /not known yet: .*by hand: ssh -o StrictHostKeyChecking=ask backup@nas true$/
     ],
     [
       "@@@@@@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\n@@@@@@@@\nIT IS POSSIBLE THAT SOMEONE IS DOING SOMETHING NASTY!\nHost key verification failed.",
