@@ -244,12 +244,21 @@ const finish = Effect.fn("Recover.finish")(function* (
         return Effect.as(later(message, args), false)
       })
     )
-  for (const item of items) {
-    const received = properties.get(item.source.name)?.received ?? new Map()
-    for (const args of settingsFor(item, received)) yield* attempt(`set properties of ${item.target}`, args)
-  }
   if (items.length === 0) return { todo, troubles }
   const before = yield* end.properties(request.target)
+  for (const item of items) {
+    const { source, target } = item
+    const received = new Map(properties.get(source.name)?.received)
+    const folder = received.get("mountpoint") ?? ""
+    // Two datasets with one mountpoint: at the next boot, one of them would be mounted over the other.
+    const isSet = !folder.startsWith("/") || before.get(target)?.value("mountpoint") === folder
+    if (!isSet && !(yield* Effect.orElseSucceed(end.isFree(folder), () => false))) {
+      received.delete("mountpoint")
+      const why = `${target} does not get the mountpoint of its original, since ${folder} is not empty; to set it when it is`
+      yield* later(why, ["set", `mountpoint=${folder}`, target])
+    }
+    for (const args of settingsFor(item, received)) yield* attempt(`set properties of ${target}`, args)
+  }
   const opened = new Map<string, string | undefined>()
   for (const key of keysOf(items)) {
     const { joins, source, target } = key

@@ -187,21 +187,26 @@ export const keyProblem = (key: string): string | undefined =>
 /** Arguments of zfs. */
 export type ZfsArguments = ReadonlyArray<string>
 
-/** What makes of a dataset that was received one like the original. `received`: properties that came to the replica with streams. */
+/**
+ * What makes of a dataset that was received one like the original. `received`: properties that came to the replica with streams.
+ * canmount, which is off for the time of the transfer, comes last: zfs of 2.2 and later mounts what gets a mountpoint.
+ */
 export const settingsFor = (
   { source: { kind }, target }: RecoveryItem,
   received: ReadonlyMap<string, string>
 ): ReadonlyArray<ZfsArguments> => {
-  const assignments = [...received].flatMap(([name, value]) => (fromStream.test(name) ? [] : [`${name}=${value}`]))
+  const canmount = received.get("canmount")
+  const assignments = [...received].flatMap(([name, value]) => (notToSet.test(name) ? [] : [`${name}=${value}`]))
   return [
-    // It was pinned for the time of the transfer.
-    ...(kind === "filesystem" && !received.has("canmount") ? [["inherit", "-S", "canmount", target]] : []),
-    ...(assignments.length === 0 ? [] : [["set", ...assignments, target]])
+    ...(assignments.length === 0 ? [] : [["set", ...assignments, target]]),
+    ...(kind !== "filesystem"
+      ? []
+      : [canmount === undefined ? ["inherit", "-S", "canmount", target] : ["set", `canmount=${canmount}`, target]])
   ]
 }
 
-/** Not to be set: a stream brings them, or they are marks of ours. */
-const fromStream = /^(zipper:.*|encryption|key.*|pbkdf2.*|volsize)$/
+/** Not to be set with the others: a stream brings them, or they are marks of ours, or it is for the end. */
+const notToSet = /^(zipper:.*|encryption|key.*|pbkdf2.*|volsize|canmount)$/
 
 /** An encrypted dataset that came with a key of its own. */
 export interface KeyItem {

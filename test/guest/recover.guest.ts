@@ -120,6 +120,22 @@ describe("recover", () => {
     assert.doesNotMatch(pictureOf(rescue.name), /\/old\/late/)
   })
 
+  it("mounts nothing over the original, whose mountpoint came to the replica with a stream of another program", () => {
+    const [original, copy, target] = [`${src}/data/away`, `${replica}/away`, `${rescue.name}/away`]
+    const folder = path.join(hosts.source.folder, "away")
+    zfs("create", "-o", `mountpoint=${folder}`, original)
+    put(path.join(folder, "file"), "old")
+    zfs("snapshot", `${original}@one`)
+    const receive = 'zfs send -p "$0" | zfs receive -u -o canmount=off -o zipper:send=plain "$1"'
+    sh("sh", "-c", receive, `${original}@one`, copy)
+    put(path.join(folder, "file"), "new")
+    const ran = expectStatus(recover(original, "--job", "in", "--to", target), 0)
+    assert.match(ran.stderr, /\/away is not empty; to set it when it is; .*zfs set 'mountpoint=.*\/away\n/)
+    assert.equal(fs.readFileSync(path.join(folder, "file"), "utf8"), "new")
+    assert.equal(contentOf(target, "file"), "old")
+    for (const dataset of [original, copy, target]) zfs("destroy", "-r", dataset)
+  })
+
   it("goes on where a signal ended it, on another machine", async () => {
     fill(path.join(here, "data/child"), "large", 16)
     zfs("snapshot", `${src}/data/child@three`)

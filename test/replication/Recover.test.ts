@@ -41,7 +41,10 @@ const workEnd = (memory: ReplicationMemory, side: "source" | "target", dryRun: b
       ...local("canmount", found?.properties.get("canmount")),
       ...local("mountpoint", `/${name}`),
       ...local("mounted", found?.properties.get("mounted") ?? "no"),
-      ...(side === "source" && name === root ? [[name, "compression", "zstd", "zstd", "received"].join("\t")] : [])
+      ...(side === "source" && name === root ? [[name, "compression", "zstd", "zstd", "received"].join("\t")] : []),
+      ...[found?.properties.get("mountpoint") ?? []]
+        .flat()
+        .map((path) => [name, "mountpoint", path, path, "received"].join("\t"))
     ].map((line) => `${line}\n`)
   }
   return {
@@ -142,8 +145,8 @@ describe("recover", () => {
       for (const name of ["", "/a/b"])
         assert.deepStrictEqual(kit.guids("target", `new/t${name}`), kit.guids("source", root + name))
       assert.deepStrictEqual(kit.ran, [
-        "zfs inherit -S canmount new/t",
         commandText(["set", "compression=zstd", "new/t"]),
+        "zfs inherit -S canmount new/t",
         "zfs inherit -S canmount new/t/a",
         "zfs inherit -S canmount new/t/a/b",
         "zfs mount new/t",
@@ -158,6 +161,20 @@ describe("recover", () => {
       assert.match(again.message, /^new\/t exists already/)
       Object.assign(kit.memory.target, { label: "root@nas" })
       assert.match((yield* Effect.flip(kit.recover())).message, /^on root@nas: new\/t exists already/)
+    })
+  )
+
+  it.effect("gives no dataset a mountpoint of its original where something is, and says how to set it later", () =>
+    Effect.gen(function* () {
+      const kit = makeKit()
+      found(kit.memory.source, root).properties.set("mountpoint", "/srv/full")
+      found(kit.memory.source, `${root}/a/b`).properties.set("mountpoint", "/srv/free")
+      const summary = yield* kit.recover()
+      const set = commandText(["set", "mountpoint=/srv/full", "new/t"])
+      assert.deepStrictEqual([summary.failed, summary.todo], [0, [set]])
+      assert.isTrue(kit.lines.some((line) => line.includes("since /srv/full is not empty") && line.endsWith(set)))
+      assert.notInclude(kit.ran.join(), "/srv/full")
+      assert.include(kit.ran, commandText(["set", "mountpoint=/srv/free", "new/t/a/b"]))
     })
   )
 

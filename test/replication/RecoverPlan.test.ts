@@ -186,10 +186,12 @@ describe("what follows the streams", () => {
       Object.entries({ compression: "zstd", "zipper:send": "raw", keylocation: "prompt", quota: "1" })
     )
     assert.deepStrictEqual(settingsFor(item("", {}), received), [
-      ["inherit", "-S", "canmount", "t"],
-      ["set", "compression=zstd", "quota=1", "t"]
+      ["set", "compression=zstd", "quota=1", "t"],
+      ["inherit", "-S", "canmount", "t"]
     ])
-    assert.deepStrictEqual(settingsFor(item("", {}), new Map([["canmount", "noauto"]])), [
+    const mounted = new Map(Object.entries({ canmount: "noauto", mountpoint: "/srv/data" }))
+    assert.deepStrictEqual(settingsFor(item("", {}), mounted), [
+      ["set", "mountpoint=/srv/data", "t"],
       ["set", "canmount=noauto", "t"]
     ])
     assert.deepStrictEqual(settingsFor(item("", { kind: "volume" }), new Map()), [])
