@@ -37,13 +37,16 @@ export const takeSnapshots = Effect.fn("SourceSnapshots.take")(function* (job: J
   for (const { datasets, mark } of groups.values()) {
     yield* sender.snapshot(prefixOf(job), datasets, mark).pipe(
       retryTransient(retries),
-      Effect.catchAll(({ message }) => {
-        for (const name of datasets) untaken.set(name, message)
-        return Effect.logError(message)
-      })
+      Effect.catchAll(({ message }) =>
+        Effect.sync(() => {
+          for (const name of datasets) untaken.set(name, message)
+        })
+      )
     )
   }
-  if (untaken.size === found.items.length) yield* failPreflight([...new Set(untaken.values())])
+  const reasons = [...new Set(untaken.values())]
+  if (untaken.size === found.items.length) yield* failPreflight(reasons)
+  yield* Effect.forEach(reasons, (reason) => Effect.logError(reason), { discard: true })
   const { datasets: tree } = yield* sender.tree(rootsOf(job, found)).pipe(retryTransient(retries))
   const sources = new Map(tree.map((source) => [source.name, source]))
   const items = found.items.map((item) => ({ ...item, source: sources.get(item.source.name) ?? item.source }))

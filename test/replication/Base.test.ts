@@ -232,6 +232,7 @@ describe("snapshots of a job's own", () => {
       kit.memory.failures.set("snapshot tank", [full])
       const error = yield* Effect.flip(kit.run())
       assert.deepStrictEqual([error._tag, error.message], ["PreflightError", full.message])
+      assert.notInclude(kit.lines, `ERROR ${full.message}`, "the caller prints it")
       assert.isFalse(kit.memory.calls.some((call) => call.startsWith("send")))
       yield* kit.run()
       const old = namesOf(kit.memory.source.datasets.get("tank") ?? target("")).at(-1)
