@@ -5,7 +5,7 @@ import type { Job } from "../config/ReplicationJob.ts"
 import { Notifier } from "../notify/Notifier.ts"
 import { bookmarkGaps } from "../replication/Bookmarks.ts"
 import { unloadedKey } from "../replication/Keys.ts"
-import { looksAt } from "../replication/Look.ts"
+import { doneCommand, looksAt } from "../replication/Look.ts"
 import { longNames, plan } from "../replication/Plan.ts"
 import { Receiver } from "../replication/Receiver.ts"
 import { ReplicaEnd } from "../replication/RecoverEnd.ts"
@@ -26,7 +26,7 @@ import { Disk } from "../system/Disk.ts"
 import { type Platform, platform } from "../system/Platform.ts"
 import { document, flag, optional, text } from "../text/Document.ts"
 import * as RawPath from "../text/RawPath.ts"
-import { bytes, count, quoted, shellWords } from "../text/Text.ts"
+import { bytes, count, quoted } from "../text/Text.ts"
 import { allowCommand, missing, parseAllow, permissionsOf } from "../zfs/Allow.ts"
 import { isWithin } from "../zfs/DatasetName.ts"
 import { onEnd } from "../zfs/Endpoint.ts"
@@ -120,14 +120,14 @@ export const checkReplication = Effect.fn("CheckReplication")(
   (effect, job) => orProblem(subjectOf(job))(effect)
 )
 
-/** Replicas of the job that `zipper recover --look` shows. A host that does not answer is for {@link checkReplication}. */
+/** Replicas of the job in `config`, a file, that `zipper recover --look` shows. A host that does not answer is for {@link checkReplication}. */
 export const checkLooks = Effect.fn("CheckLooks")(
-  function* (job: Job) {
+  function* (job: Job, config: string) {
     const replicas = targetNames(job, job.datasets)
     const looks = yield* looksAt((name) => replicas.some((replica) => isWithin(name, replica)))
     const { label } = yield* ReplicaEnd
     return looks.map(({ folder, name, replica }) => {
-      const done = shellWords(["zipper", "recover", "--job", job.name, "--done", folder])
+      const done = doneCommand(job.name, config, folder)
       return warning(
         subjectOf(job),
         `${folder} on ${label} shows ${replica} (${name}); when that is not needed any more: ${done}`

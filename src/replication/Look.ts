@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { asPreflight, PreflightError, retryTransient } from "../runs/Run.ts"
 import { document, flag, optional, text } from "../text/Document.ts"
-import { shellWords } from "../text/Text.ts"
+import { optionWords, shellWords } from "../text/Text.ts"
 import { utcSeconds } from "../text/Time.ts"
 import { isWithin, poolOf } from "../zfs/DatasetName.ts"
 import { commandText, type Look, lookPrefix, lookProperty, ReplicaEnd } from "./RecoverEnd.ts"
@@ -13,6 +13,8 @@ import { failPreflight } from "./Survey.ts"
 
 export interface LookRequest {
   readonly job: string
+  /** The configuration that has the job, as a command to be pasted names it; undefined where it finds that by itself. */
+  readonly config: string | undefined
   /** The replica; for {@link endLook} undefined: any. */
   readonly replica: string | undefined
   readonly folder: string
@@ -27,7 +29,7 @@ export interface LookRequest {
  * fails takes away what it made. Fails with PreflightError, and with RecoverRefusal when there is no such snapshot.
  */
 export const beginLook = Effect.fn("Look.begin")(function* (request: LookRequest & { readonly replica: string }) {
-  const { at, folder, job, replica, retries, run } = request
+  const { at, config, folder, job, replica, retries, run } = request
   const end = yield* ReplicaEnd
   const replicas = yield* surveyLook(request)
   const chosen = yield* chooseSnapshots({ replicas, at, now: yield* Clock.currentTimeMillis })
@@ -63,9 +65,10 @@ export const beginLook = Effect.fn("Look.begin")(function* (request: LookRequest
   yield* Effect.forEach(all, (args) => end.change(`show ${replica} in ${folder}`, args)).pipe(
     Effect.onError(() => Effect.ignoreLogged(end.change("take the clones away", ["destroy", "-r", name])))
   )
-  const way = shellWords(["zipper", "recover", "--job", job, "--done", folder])
   const what = end.dryRun ? "would show" : "shows"
-  yield* Effect.logInfo(`${folder} on ${end.label} ${what} ${replica}, read-only; to take it away: ${way}`)
+  yield* Effect.logInfo(
+    `${folder} on ${end.label} ${what} ${replica}, read-only; to take it away: ${doneCommand(job, config, folder)}`
+  )
   const datasets = shown.map(({ clone, kind, replica: each, snapshot }) => ({
     replica: each,
     clone,
@@ -79,7 +82,12 @@ export const beginLook = Effect.fn("Look.begin")(function* (request: LookRequest
   return { ...documentOf(request, end), name, datasets } satisfies LookDocument
 })
 
+/** The command that takes a look away. */
+export const doneCommand = (job: string, config: string | undefined, folder: string): string =>
+  shellWords(["zipper", "recover", "--job", job, ...optionWords("--config", config), "--done", folder])
+
 const surveyLook = Effect.fnUntraced(function* ({
+  config,
   folder,
   job,
   replica,
@@ -95,7 +103,7 @@ const surveyLook = Effect.fnUntraced(function* ({
       : !root
         ? `only root can mount, and the user on ${end.label} is ${user}`
         : (yield* retry(end.looks)).some((look) => look.folder === folder)
-          ? `${folder} on ${end.label} shows a replica already: ${shellWords(["zipper", "recover", "--job", job, "--done", folder])}`
+          ? `${folder} on ${end.label} shows a replica already: ${doneCommand(job, config, folder)}`
           : (yield* retry(end.isFree(folder)))
             ? undefined
             : `${folder} on ${end.label} is no empty folder`

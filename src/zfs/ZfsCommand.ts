@@ -192,6 +192,7 @@ const advice = (
       : "; is the ZFS kernel module loaded (modprobe zfs)?"
   }
   if (/^cannot destroy snapshots?\b.* is busy/.test(said)) return "; something has it mounted or open, or sends it"
+  if (/^cannot unmount .* is busy/.test(said)) return "; a program has a file open there, or works in that folder"
   if (reason !== "PermissionDenied") return ""
   if (/must be run as root/.test(said)) return `; user ${user()} may not open /dev/zfs`
   const command = allowCommand({ user: user(), permissions: permissionsOf(role), dataset })

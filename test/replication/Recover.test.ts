@@ -112,11 +112,17 @@ const makeKit = () => {
     recover: (more: Partial<RecoverRequest & { readonly dryRun: boolean }> = {}) =>
       letTimePass(runRecover(job, { ...request, ...more })).pipe(Effect.provide(layer(more.dryRun ?? false))),
     look: (folder: string) =>
-      beginLook({ job: "nas", replica: root, folder, at: undefined, retries: 0, run: "ab12cd" }).pipe(
-        Effect.provide(layer(false))
-      ),
+      beginLook({
+        job: "nas",
+        config: "/mnt/tank/z.json",
+        replica: root,
+        folder,
+        at: undefined,
+        retries: 0,
+        run: "ab12cd"
+      }).pipe(Effect.provide(layer(false))),
     done: (folder: string, replica?: string) =>
-      endLook({ job: "nas", replica, folder, at: undefined, retries: 0, run: "ab12cd" }).pipe(
+      endLook({ job: "nas", config: undefined, replica, folder, at: undefined, retries: 0, run: "ab12cd" }).pipe(
         Effect.provide(layer(false))
       ),
     guids: (side: "source" | "target", name: string) =>
@@ -394,7 +400,7 @@ describe("recover --look", () => {
       assert.match((yield* Effect.flip(kit.look("/full"))).message, /is no empty folder/)
       assert.match(
         (yield* Effect.flip(kit.look("/look"))).message,
-        /shows a replica already: zipper recover --job nas --done \/look/
+        /shows a replica already: zipper recover --job nas --config \/mnt\/tank\/z\.json --done \/look/
       )
       assert.match(
         (yield* Effect.flip(kit.done("/other"))).message,

@@ -92,9 +92,12 @@ describe("what zfs says of a target", () => {
       ["destination 'dst/a' exists\nmust specify -F to overwrite it", "Modified"],
       ['destination dst/a contains partially-complete state from "zfs receive -s".', "Modified"],
       ["cannot destroy 'dst/a': dataset is busy", "Busy"],
+      ["cannot unmount '/mnt/look': pool or dataset is busy", "Busy"],
       ["cannot open 'dst/a': dataset does not exist", "NotFound"]
     ] as const) {
       assert.strictEqual(of(said, 1).reason, reason, said)
     }
+    const mounted = of("cannot unmount '/mnt/look': pool or dataset is busy", 1)
+    assert.match(mounted.message, / is busy; a program has a file open there, or works in that folder$/)
   })
 })

@@ -45,7 +45,7 @@ export const check = makeCommand(
       const replicas = Layer.provide(ReplicaEnd.layer(services.endsOf(job).target, true), Process.layer)
       return Effect.zipWith(
         Effect.provide(Check.checkReplication(job), services.replicationLayers(job, config, { dryRun: true })),
-        Effect.provide(Check.checkLooks(job), replicas),
+        Effect.provide(Check.checkLooks(job, flags.config), replicas),
         (findings, looks) => [...findings, ...looks]
       )
     })

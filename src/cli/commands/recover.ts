@@ -10,6 +10,7 @@ import { exitStatusOf } from "../../runs/ReplicationResult.ts"
 import { datasetProblem, parentOf } from "../../zfs/DatasetName.ts"
 import { type Endpoint, local } from "../../zfs/Endpoint.ts"
 import { applyProcessSettings, makeCommand, warn, withLayers } from "../command.ts"
+import { findConfig } from "../configPath.ts"
 import { endWith, UsageError } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
@@ -82,7 +83,8 @@ export const recover = makeCommand(
     const input = key === "prompt" && !dryRun ? yield* passphrase(to) : undefined
     const program = Effect.gen(function* () {
       if (dir !== undefined) {
-        const asked = { job: job.name, at, retries, run, folder: replicas._tag === "Local" ? resolve(dir) : dir }
+        const place = { config: findConfig(flags.config).named, folder: replicas._tag === "Local" ? resolve(dir) : dir }
+        const asked = { job: job.name, ...place, at, retries, run }
         const begins = look !== undefined && replica !== undefined
         return yield* printDocument(
           LookDocument,
