@@ -189,6 +189,11 @@ const targetFault = (request: TransferRequest, endpoint: Endpoint, ended: EndedP
   const cut = said.some((line) =>
     /checksum mismatch or incomplete stream|failed to read from stream|premature end/.test(line)
   )
+  // So zfs refuses the rest of a stream while another `zfs receive` has the half of it open.
+  if (stream._tag === "Resume" && said.some((line) => /partially-complete state/.test(line))) {
+    const message = `${error.message}; a zfs receive is at work on it, of another program or of a connection that was lost, and ends with that connection (there: pgrep -lf 'zfs receive')`
+    return { error: new ZfsError({ reason: "Busy", message, transient: true }), weight: "cause" }
+  }
   return {
     // After a cut, nothing is wrong with either end: the stream did not come through as it was.
     error: changed(error, { transient: error.transient || cut }),

@@ -211,6 +211,23 @@ describe("Transfer", () => {
     })
   )
 
+  it.effect("says that another receive is at work on the half of a stream, and that a retry may help", () =>
+    Effect.gen(function* () {
+      // As zfs 2.1.11 printed it.
+      const busy = `cannot receive resume stream: destination dst/nas/src/a contains partially-complete state from "zfs receive -s".\n`
+      const rest: Stream = { _tag: "Resume", token: "1-a", force: false, toGuid: "3", toName: "src/a@p3" }
+      const error = yield* failureOf({ exitCode: 141 }, { exitCode: 1, stderr: busy }, { request: { stream: rest } })
+      assert.deepInclude(error, { reason: "Busy", transient: true })
+      assert.match(
+        error.message,
+        /partially-complete.*; a zfs receive is at work on it, .*\(there: pgrep -lf 'zfs receive'\)$/
+      )
+      // A stream from a snapshot finds a half that the plan did not know of.
+      const other = yield* failureOf({ exitCode: 141 }, { exitCode: 1, stderr: busy })
+      assert.deepInclude(other, { reason: "Modified", transient: false })
+    })
+  )
+
   it.effect("knows a snapshot that vanished, whatever the receiver makes of an empty stream", () =>
     Effect.gen(function* () {
       for (const stderr of [
