@@ -99,7 +99,7 @@ export const reference: Readonly<Record<string, ReadonlyArray<string>>> = {
     "zipper cannot know of other readers, such as a host that pulls from here: use zfs hold or zfs bookmark for what they need."
   ],
   prepare: [
-    "The dataset is made with canmount=off, acltype=posix and xattr=sa; one that is there gets these properties (OpenZFS 2.3 prints xattr=sa as on). With --host it is made on that host."
+    "The dataset is made with canmount=off, acltype=posix and xattr=sa; one that is there gets these properties, which unmounts it (OpenZFS 2.3 prints xattr=sa as on). With --host it is made on that host."
   ],
   delegate: [
     "Rights are set on the datasets that are named, and hold for everything below them. With the roles receive and prepare a dataset may be missing: then they go on the nearest dataset above it. Root needs none. On Linux only root can mount, which is no obstacle for replicas."

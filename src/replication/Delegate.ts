@@ -74,6 +74,11 @@ export const prepare = Effect.fn("Prepare")(function* (dataset: string) {
   yield* mustBeAllowed(dataset)
   const report = yield* receiver.prepare(dataset, properties)
   yield* Effect.logInfo(`${dataset} on ${receiver.label}: ${describe(report, receiver.dryRun ?? false)}`)
+  if (report.changed.includes("canmount")) {
+    yield* Effect.logWarning(
+      `with canmount=off, files in ${dataset} itself are not seen any more; if it is in use, prepare another dataset for replicas, and there: zfs set canmount=on '${dataset}' && zfs mount '${dataset}'`
+    )
+  }
   return report
 })
 

@@ -133,7 +133,8 @@ describe("prepare", () => {
       assert.deepStrictEqual(kit.lines, [
         "INFO backup/a/b/c on this host: would be made, with canmount=off, acltype=posix, xattr=sa, and before it backup/a, backup/a/b (canmount=off)",
         "INFO backup/a/b/d on this host: would be made, with canmount=off, acltype=posix, xattr=sa",
-        "INFO backup on this host: would set canmount=off, acltype=posix, xattr=sa"
+        "INFO backup on this host: would set canmount=off, acltype=posix, xattr=sa",
+        "WARN with canmount=off, files in backup itself are not seen any more; if it is in use, prepare another dataset for replicas, and there: zfs set canmount=on 'backup' && zfs mount 'backup'"
       ])
       assert.deepStrictEqual(yield* run(false), dryRun)
       assert.include(kit.lines, "INFO backup on this host: set canmount=off, acltype=posix, xattr=sa")
