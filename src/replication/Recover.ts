@@ -103,10 +103,11 @@ export const runRecover = Effect.fn("Recover.run")(
     const [failed = 0, refused = 0] = (["failed", "refused"] as const).map(
       (wanted) => datasets.filter(({ result }) => result === wanted).length
     )
-    const { todo, troubles } = yield* finish(failed + refused > 0 ? [] : plan.items, request, properties).pipe(
+    const complete = failed + refused > 0 ? [] : plan.items
+    const { todo, troubles } = yield* finish(complete, request, properties).pipe(
       Effect.catchAll(({ message }) => Effect.as(Effect.logError(message), { todo: [], troubles: 1 }))
     )
-    yield* logAdvice(job, request, plan.items, properties)
+    yield* logAdvice(job, request, complete, properties)
     const { dryRun = false, label } = yield* RecoveredEnd
     const summary: RecoverDocument = {
       version: 1,

@@ -192,6 +192,7 @@ describe("recover", () => {
       assert.deepStrictEqual(results(cut).slice(0, 1), ["new/t failed"])
       assert.match(cut.datasets.at(-1)?.error ?? "", /not tried: its parent new\/t failed/)
       assert.isTrue(kit.lines.some((line) => /the same command goes on/.test(line)))
+      assert.notInclude(kit.lines.join(), "bring no properties", "advice on what is half there")
       kit.memory.failures.set(`send ${root}/a/b`, [zfsError("NoSpace", "out of space")])
       const full = yield* kit.recover()
       assert.deepStrictEqual([full.failed, full.datasets.at(-1)?.error], [2, "out of space"])
