@@ -36,6 +36,8 @@ put(path.join(here, "data/file"), "one")
 put(path.join(here, "data/child/file"), "child one")
 zfs("snapshot", "-r", `${src}/data@one`)
 put(path.join(here, "data/file"), "two")
+// Times of creation are in seconds: what is taken in the same one counts as there at @one.
+sh("sleep", "1.1")
 zfs("create", `${src}/data/late`)
 zfs("snapshot", "-r", `${src}/data@two`)
 const passphrase = ["-o", "keyformat=passphrase", "-o", "pbkdf2iters=100000", "-o", `keylocation=file://${key}`]
