@@ -10,7 +10,7 @@ import { Process } from "../system/Process.ts"
 import { abortable, Workers } from "../system/Workers.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { type Compression, isSameFile, sameCompression } from "./ArchiveIndex.ts"
-import { checkRoot, extractZip, makeTally, plannedFiles } from "./Extract.ts"
+import { checkRoot, extractZip, makeTally, openRoot, plannedFiles } from "./Extract.ts"
 import { planExtraction } from "./ExtractSurvey.ts"
 import { openWholeSync } from "./ExtractSync.ts"
 import { type ExtractRequest, temporaryName } from "./ExtractTarget.ts"
@@ -144,6 +144,10 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
             const wholeSync = request.sync ? yield* openWholeSync(plan) : undefined
             const syncEach = request.sync && wholeSync === undefined
             const extraction = { request, zip, plan, runner, tally, temporary, syncEach }
+            yield* Effect.acquireRelease(
+              abortable(() => openRoot(plan), isExtractError),
+              (root) => Effect.sync(root.close)
+            )
             yield* abortable((signal) => extractZip(extraction, signal), isExtractError)
             if (wholeSync !== undefined) {
               tally.rest.unsynced = "it was stopped"

@@ -6,7 +6,16 @@ import type { Runner } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { pathOf } from "./EntryRules.ts"
 import { extractSlice, type FileFailure, makeFileSet, makeShared, mark, shareOf } from "./ExtractFiles.ts"
-import { type Folder, finishFolders, isOpen, type KnownFolder, makeFolders, syncFolders } from "./ExtractFolders.ts"
+import {
+  type Folder,
+  finishFolders,
+  isOpen,
+  type KnownFolder,
+  makeFolders,
+  type OpenFolder,
+  openKnown,
+  syncFolders
+} from "./ExtractFolders.ts"
 import type { ExtractPlan, PlannedSlice } from "./ExtractSurvey.ts"
 import { type ExtractRequest, removeLeftovers } from "./ExtractTarget.ts"
 import { heldBack, settleAll } from "./LookAhead.ts"
@@ -191,7 +200,6 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
 
   signal.addEventListener("abort", shared.stop)
   try {
-    await makeRoot(plan)
     try {
       await openClosed()
       if (request.overwrite) tally.rest.unremoved = removeLeftovers(root, plan.leftovers)
@@ -215,19 +223,21 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
   }
 }
 
-const makeRoot = async ({ folders, target }: ExtractPlan): Promise<void> => {
+/** Makes DIR unless it is there. It stays open until the caller closes it, and so keeps its inode number. */
+export const openRoot = async ({ folders, target }: ExtractPlan): Promise<OpenFolder> => {
   const [root] = folders
-  if (root === undefined || target.id !== undefined) return
   const path = RawPath.toBuffer(target.path)
   try {
-    if (target.parent !== undefined) await makeParent(RawPath.toBuffer(target.parent))
-    await fs.mkdir(path)
-    const { dev, ino } = await fs.lstat(path, { bigint: true })
-    root.id = { dev, ino }
+    if (target.parent !== undefined && target.id === undefined) await makeParent(RawPath.toBuffer(target.parent))
+    if (target.id === undefined) await fs.mkdir(path)
+    const { dev, ino } = target.id ?? (await fs.lstat(path, { bigint: true }))
+    const opened = openKnown(target.path, { path: RawPath.here, dev, ino })
+    if (root !== undefined) root.id = opened.id
+    return opened
   } catch (cause) {
     throw new ExtractError({
       reason: "Target",
-      message: `cannot make the folder ${RawPath.display(target.path)}: ${explain(cause)}; nothing was written`,
+      message: `cannot ${target.id === undefined ? "make" : "open"} the folder ${RawPath.display(target.path)}: ${explain(cause)}; nothing was written`,
       cause
     })
   }

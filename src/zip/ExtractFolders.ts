@@ -45,13 +45,12 @@ const isSame = (a: FileId, b: FileId): boolean => a.dev === b.dev && a.ino === b
 
 const idOf = (path: string | Buffer): FileId => fs.lstatSync(path, { bigint: true })
 
-/** Opens `path`, which has to be a folder: not a symlink, and if `expected` is given, that one. */
-export const openFolder = (path: Buffer, expected?: FileId) => {
+/** Opens `path`, which has to be a folder: not a symlink. */
+export const openFolder = (path: Buffer) => {
   const fd = fs.openSync(path, folderOnly)
   try {
     const { dev, ino } = fs.fstatSync(fd, { bigint: true })
     const id = { dev, ino }
-    if (expected !== undefined && !isSame(id, expected)) throw new Error(swapped)
     const through = throughDescriptor(fd, id)
     const below = RawPath.fromBuffer(through ?? path)
     return {
@@ -89,8 +88,43 @@ const throughDescriptor = (fd: number, id: FileId): Buffer | undefined => {
   }
 }
 
-const openKnown = (root: RawPath.RawPath, known: KnownFolder): OpenFolder =>
-  openFolder(RawPath.toBuffer(RawPath.join(root, known.path)), known)
+/**
+ * Opens the folder that was made or looked at. Where inode numbers change by themselves, that is one on its device
+ * to which no symlink leads.
+ */
+export const openKnown = (root: RawPath.RawPath, known: KnownFolder): OpenFolder => {
+  const path = RawPath.toBuffer(RawPath.join(root, known.path))
+  const folder = openFolder(path)
+  if (isSame(folder.id, known)) return folder
+  folder.close()
+  if (folder.id.dev === known.dev && renumbers(path)) {
+    const again = openDown(root, known.path)
+    if (again.id.dev === known.dev) return again
+    again.close()
+  }
+  throw new Error(swapped)
+}
+
+/** By `statfs`, file systems that may give a folder that is not open another inode number: FAT, exFAT, FUSE, SMB. */
+const renumbering: ReadonlySet<number> = new Set([0x4d44, 0x2011bab0, 0x65735546, 0xff534d42, 0xfe534d42])
+
+const renumbers = (path: Buffer): boolean => renumbering.has(fs.statfsSync(path).type)
+
+/** Opens a folder below `root` by each folder above it, none of which may be a symlink. */
+const openDown = (root: RawPath.RawPath, path: RawPath.RawPath): OpenFolder => {
+  let folder = openFolder(RawPath.toBuffer(root))
+  for (const name of path === RawPath.here ? [] : path.split("/").map(RawPath.fromLatin1)) {
+    try {
+      const next = openFolder(folder.at(name))
+      folder.close()
+      folder = next
+    } catch (cause) {
+      folder.close()
+      throw cause
+    }
+  }
+  return folder
+}
 
 /** Whether `path` lies in `folder`, or is it. */
 export const isWithin = (folder: RawPath.RawPath, path: RawPath.RawPath): boolean =>

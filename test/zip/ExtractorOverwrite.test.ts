@@ -238,6 +238,37 @@ describe("names that are one in DIR", () => {
   )
 })
 
+/** Lets the kernel forget what is not open, as it does when memory is short, until the folder has another inode number. */
+const renumber = (path: string): void => {
+  const before = statSync(path).ino
+  for (let tries = 0; statSync(path).ino === before && tries < 1000; tries += 1) {
+    writeFileSync("/proc/sys/vm/drop_caches", "2")
+  }
+  assert.notStrictEqual(statSync(path).ino, before)
+}
+
+describe("folders whose inode numbers change by themselves", () => {
+  it.scoped.runIf(canMount && installed("mkfs.exfat") && installed("mount.exfat-fuse"))(
+    "get their files, modes and times all the same, and so does DIR",
+    () =>
+      Effect.gen(function* () {
+        const { prepare, root } = yield* restorePlace
+        yield* exfat(root)
+        const to = `${root}/mnt/out`
+        mkdirSync(`${to}/a/b`, { recursive: true })
+        const { carryOut } = yield* prepare(
+          [{ name: "a/" }, { name: "a/b/" }, { name: "a/b/c", content: "new" }],
+          {},
+          to
+        )
+        for (const path of [`${to}/a/b`, `${to}/a`, to]) renumber(path)
+        const { failures, missing } = yield* carryOut
+        assert.deepStrictEqual([failures.count, missing], [0, 0])
+        assert.strictEqual(readFileSync(`${to}/a/b/c`, "utf8"), "new")
+      }).pipe(Effect.provide(Extractor.layer))
+  )
+})
+
 describe("blocks of zeros", () => {
   const hole = Buffer.alloc(1_000_000)
   const content = Buffer.concat([Buffer.from("begins"), hole, Buffer.from("middle"), hole])
