@@ -173,8 +173,11 @@ const survey = Effect.fnUntraced(function* (config: RunArchiveConfig, options: R
   const view = withoutExcluded(snapshot.view, config)
   yield* Effect.logDebug(`reading ${view.label}`)
   const evidence = yield* snapshot.changesSince(cursor?.base)
-  const records = yield* knownFolders(cursor)
-  const listed = yield* listFolders(view, records, config.folders)
+  const published = yield* publishedByState.pipe(orWarn("an archive that is gone may not be noticed", []))
+  const records = yield* knownFolders(cursor, published)
+  // The next state is without those that a run of all folders does not find, so that each is news once.
+  const news = new Set(options.folders.length === 0 ? published : [])
+  const listed = yield* listFolders(view, records, news, config.folders)
   yield* (yield* Store).requireDistinct(listed.folders)
   const folders = listed.folders.filter(isChosen)
   const away = [...unmounted, ...listed.unreadable].filter(({ folder }) => isChosen(folder))
@@ -237,9 +240,8 @@ const pruneSnapshots = Effect.fnUntraced(function* (
 })
 
 /** What is known of each folder: by the store, by `verify` of damaged archives, by cursor and state of lost ones. */
-const knownFolders = Effect.fnUntraced(function* (cursor: Cursor | undefined) {
+const knownFolders = Effect.fnUntraced(function* (cursor: Cursor | undefined, published: ReadonlyArray<FolderName>) {
   const records = new Map(yield* (yield* Store).records)
-  const published = yield* publishedByState.pipe(orWarn("an archive that is gone may not be noticed", []))
   const archived = Object.keys(cursor?.archives ?? {}).flatMap((name) => parseFolderName(name) ?? [])
   for (const folder of [...published, ...archived]) {
     const record = records.get(folder) ?? { state: undefined, zipSize: undefined, failure: undefined }
@@ -254,10 +256,14 @@ const knownFolders = Effect.fnUntraced(function* (cursor: Cursor | undefined) {
   return records
 })
 
-/** Warns of archived folders that are gone; fails where all are gone (not mounted?), or where no name is asked for. */
+/**
+ * Tells of archived folders that are gone: of those in `news` as an error, since --quiet hides warnings. Fails where all
+ * are gone (not mounted?), or where no name is asked for.
+ */
 const listFolders = Effect.fnUntraced(function* (
   view: SourceView,
   records: ReadonlyMap<FolderName, FolderRecord>,
+  news: ReadonlySet<FolderName>,
   pattern: string
 ) {
   const found = yield* (yield* Tree).folders(view, wholeName(pattern))
@@ -284,7 +290,8 @@ const listFolders = Effect.fnUntraced(function* (
       const why = isUnmatched
         ? `is not archived any more: its name ${nameRule(pattern, false)}`
         : "is no longer in the source"
-      yield* Effect.annotateLogs(Effect.logWarning(`${why}; its archives are kept`), "folder", folder)
+      const log = news.has(folder) ? Effect.logError : Effect.logWarning
+      yield* Effect.annotateLogs(log(`${why}; its archives are kept`), "folder", folder)
     }
   }
   return { folders, unreadable: [...unreadable, ...away], unsafe: unsafe.map(unsafeText) }

@@ -189,6 +189,21 @@ describe("a run", () => {
     sums("ABCD")
   })
 
+  it("tells of a folder that is gone from the source once when it is quiet, and each time when it is not", async () => {
+    const gone = "EFGH: is no longer in the source; its archives are kept"
+    place.put("ABCD/a.txt", "one")
+    place.put("EFGH/a.txt", "two")
+    await job()
+    rmSync(join(place.source, "EFGH"), { recursive: true })
+    const chosen = await job("--quiet", "--folder", "ABCD")
+    assert.deepStrictEqual(chosen, { status: 0, stdout: "", stderr: "" }, "it is not asked for")
+    const first = await job("--quiet")
+    assert.deepStrictEqual([first.status, first.stdout], [0, ""])
+    assert.include(first.stderr, gone)
+    assert.deepStrictEqual(await job("--quiet"), { status: 0, stdout: "", stderr: "" })
+    assert.include((await job()).stderr, `warning: ${gone}`)
+  })
+
   it("warns in the log of a configuration that others can read, also when quiet", async () => {
     place.configure({ gotify: { url: "http://127.0.0.1:9/message", token: "t0ken" } })
     chmodSync(place.config, 0o644)
