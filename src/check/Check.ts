@@ -187,6 +187,7 @@ const checkSource = Effect.fnUntraced(
     const sourcePath = config.source_path
     const zfs = yield* Zfs
     const tree = yield* Tree
+    const store = yield* Store
     const source = yield* zfs.locate(sourcePath)
     const view = withoutExcluded((yield* zfs.snapshot(source)).view, config)
     const wanted = wholeName(config.folders)
@@ -201,6 +202,7 @@ const checkSource = Effect.fnUntraced(
     const known = new Set([...unreadable.map(({ folder }) => folder), ...view.blocked.map(({ at }) => topFolder(at))])
     for (const folder of folders) {
       if (!known.has(folder)) findings.push(...(yield* problemOf("source", tree.readable(view, folder), `${folder}: `)))
+      findings.push(...(yield* problemOf("target", Effect.scoped(store.stage(folder)), `${folder}: `)))
     }
     const { others } = yield* chooseFolders(sourcePath, wanted)
     const nothing = `no folder in ${sourcePath} has a name that ${nameRule(config.folders)}: there is nothing to archive`
@@ -219,7 +221,7 @@ const checkSource = Effect.fnUntraced(
       )
     }
     findings.push(...unsafe.map((each) => problem("folders", unsafeText(each))))
-    findings.push(...(yield* problemOf("folders", (yield* Store).requireDistinct(folders))))
+    findings.push(...(yield* problemOf("folders", store.requireDistinct(folders))))
     findings.push(...(yield* checkSnapshots(config, source)))
     return findings
   },

@@ -28,6 +28,7 @@ export const publishedFolders = Effect.gen(function* () {
 export const lostArchives = Effect.gen(function* () {
   const archives = yield* PublishedArchives
   const published = yield* publishedFolders
+  const known = new Set(published.folders)
   const unread = [...published.unread]
   const lost = yield* Effect.filter(
     [...new Set([...(yield* archives.folders), ...published.folders])].sort(),
@@ -35,7 +36,8 @@ export const lostArchives = Effect.gen(function* () {
       Effect.gen(function* () {
         if ((yield* archives.size(folder, "current")) > 0) return false
         const set = yield* archives.open(folder, "current")
-        return set === undefined || (set.file === undefined && !set.interrupted)
+        if (set !== undefined && (set.file !== undefined || set.interrupted)) return false
+        return known.has(folder) || holdsSome(set) || holdsSome(yield* archives.open(folder, "previous"))
       }).pipe(
         // One folder that cannot be read does not hide the others; it is not called lost.
         Effect.catchAll(({ message }) => Effect.sync(() => unread.push(message) < 0))
@@ -72,8 +74,15 @@ export const findFlaws = (resized: (folder: FolderName) => boolean = () => true)
     return { flaws: found.flat(), unread: unread.map(({ message }) => message) }
   })
 
-const flawOf = ({ file, folder, interrupted, state, which }: PublishedArchive): Flaw | undefined => {
-  if (interrupted) return undefined
+/** Whether something of it is there, and not only folders, symlinks and the like under names of its files. */
+const holdsSome = (set: PublishedArchive | undefined): boolean =>
+  set !== undefined &&
+  ([set.file, set.md5, set.sha256, set.metadata, set.state].some((part) => part !== undefined) ||
+    set.obstacles.some(({ why }) => why !== "taken"))
+
+const flawOf = (set: PublishedArchive): Flaw | undefined => {
+  const { file, folder, interrupted, state, which } = set
+  if (interrupted || !holdsSome(set)) return undefined
   if (which === "previous") {
     return file === undefined ? { folder, which, problem: "is not there, though one was published" } : undefined
   }

@@ -179,12 +179,10 @@ const inspect = Effect.fnUntraced(function* (paths: FolderLayout, staging: Stagi
   return yield* storeError("Other", staging.zip, message)
 })
 
-/** What is published in the folder now. Reads the archive itself, unless it is the one that was `checked`. */
-const survey = Effect.fnUntraced(function* (paths: FolderLayout, checked: PreviousArchive | undefined) {
+/** The published files of a folder. Fails where something else has the name of one. */
+export const publishedFiles = Effect.fnUntraced(function* (paths: FolderLayout) {
   const disk = yield* Disk
-  const n = paths.names
-  const present = new Set<string>()
-  let zip: DiskStat | undefined
+  const found = new Map<string, DiskStat>()
   for (const name of PublishPlan.publishedNames(paths.folder)) {
     const path = join(paths.home, name)
     const stat = yield* disk.stat(path)
@@ -193,9 +191,18 @@ const survey = Effect.fnUntraced(function* (paths: FolderLayout, checked: Previo
       const message = `cannot publish ${paths.folder}: ${path} is ${kindOf(stat)}, not a file; move it away`
       return yield* storeError("Unsafe", path, message)
     }
-    present.add(name)
-    if (name === n.zip) zip = stat
+    found.set(name, stat)
   }
+  return found
+})
+
+/** What is published in the folder now. Reads the archive itself, unless it is the one that was `checked`. */
+const survey = Effect.fnUntraced(function* (paths: FolderLayout, checked: PreviousArchive | undefined) {
+  const disk = yield* Disk
+  const n = paths.names
+  const found = yield* publishedFiles(paths)
+  const present = new Set(found.keys())
+  const zip = found.get(n.zip)
   const content = (name: string) => (present.has(name) ? disk.read(join(paths.home, name)) : Effect.succeed(undefined))
   const state = decodeState(paths, yield* content(n.state))
   // By its size alone a damaged archive could take the place of a good previous one.

@@ -170,7 +170,7 @@ const orWarn = Effect.catchAll(({ message }: DiskError) => Effect.logWarning(mes
 const unable = (key: string, path: string, what: string) =>
   Effect.mapError((error: DiskError) => {
     if (error.code === "ENOSPC" || error.code === "EDQUOT") return error
-    const message = `${key} ${path} cannot be used: ${what} (${error.message}); some mounts over a network are like that (sshfs, for one): use another target, or mount it in another way`
+    const message = `${key} ${path} cannot be used: ${what} (${error.message}); some mounts over a network are like that (sshfs, for one): use another folder, or mount it in another way`
     return new StoreError({ reason: "Other", path, message, transient: error.transient, cause: error })
   })
 

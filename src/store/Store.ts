@@ -26,7 +26,7 @@ import type { FolderFailure, FolderRecord, FolderState } from "./FolderState.ts"
 import * as Layout from "./Layout.ts"
 import type { NewMetadata } from "./Metadata.ts"
 import { unmounted } from "./Mounts.ts"
-import { publish, wouldPublish } from "./Publish.ts"
+import { publish, publishedFiles, wouldPublish } from "./Publish.ts"
 import * as Records from "./Records.ts"
 import { type Corrupt, cursor, jsonFile, load, makeJobFolder, replace } from "./Records.ts"
 import { leftover, recover, wouldRecover } from "./Recover.ts"
@@ -58,7 +58,7 @@ export class Store extends Context.Tag("zipper/Store")<
     readonly cursor: Effect.Effect<Records.Cursor | undefined, StoreError>
     /** The current archive of a folder, to copy unchanged entries from, if it is intact and indexed; logs why there is none. */
     readonly previous: (folder: FolderName) => Effect.Effect<PreviousArchive | undefined>
-    /** An empty staging place, removed when the scope closes. First puts right what an earlier attempt left in that folder. */
+    /** An empty staging place, removed when the scope closes. First puts right what an earlier attempt left in that folder. A dry run looks for what is in the way of a publication. */
     readonly stage: (folder: FolderName) => Effect.Effect<Staging, StoreError, Scope.Scope>
     /** Brings the staged zip to the disk ahead of its publication, which then need not wait for it. */
     readonly sync: (staging: Staging) => Effect.Effect<void, StoreError>
@@ -226,7 +226,11 @@ const makeDryRun = Effect.fnUntraced(function* (settings: StoreSettings, corrupt
     previous: (_folder: FolderName) => Effect.succeed(undefined),
     stage: (folder: FolderName) => {
       const paths = Layout.folder(layout, folder)
-      return Effect.succeed<Staging>({ folder, zip: join(paths.next, paths.names.zip) })
+      return isFolder(paths.home).pipe(
+        Effect.flatMap((isThere) => (isThere ? publishedFiles(paths) : Effect.void)),
+        Effect.as<Staging>({ folder, zip: join(paths.next, paths.names.zip) }),
+        operation("stage", `cannot look at ${folder}`)
+      )
     },
     sync: () => Effect.void,
     publish: (staging: Staging, _: Publication) =>

@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
-import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import { makePlace, type Place, run, toolsFor } from "../support/program/built.ts"
@@ -44,6 +44,26 @@ describe("check does not say that a run would work", () => {
     chmodSync(join(place.target, ".zipper"), 0o555)
     assertRefused(await check({ uid: 65534 }), "the state of the job in .*zipper cannot be written to")
     assert.strictEqual((await run(["run", "--config", place.config], { uid: 65534 })).status, 3)
+  })
+
+  it("with something else in the place of an archive's files; a dry run and status do not take it for one either", async () => {
+    place.put("ABCD/a.txt", "one")
+    const home = join(place.target, "ABCD")
+    for (const name of ["ABCD.zip", "ABCD.prev.zip", "metadata.json", ".state.json"]) {
+      mkdirSync(join(home, name), { recursive: true })
+      assertRefused(await check(), `target: ABCD: .*${name} is a folder, not a file; move it away`)
+      for (const options of [["--dry-run"], []]) {
+        const ended = await job(...options)
+        assert.strictEqual(ended.status, 1, name)
+        assert.include(ended.stderr, `${name} is a folder, not a file`)
+      }
+      const shown = await run(["status", "--config", place.config])
+      assert.notInclude(shown.stdout, "LOST", name)
+      rmSync(home, { recursive: true })
+    }
+    writeFileSync(home, "")
+    assertRefused(await check(), "target: ABCD: .* is a file, not a folder")
+    assert.strictEqual((await job("--dry-run")).status, 1)
   })
 
   it("while another process holds the lock, the lock file's or the target's", async () => {
