@@ -84,6 +84,14 @@ export const openSource = async (folder: SourceFolder, request: SourceRequest, c
     }
   }
 
+  const holdsBytes = (open: number): boolean => {
+    try {
+      return fs.readSync(open, Buffer.alloc(1), 0, 1, 0) > 0
+    } catch (cause) {
+      return failed(cause)
+    }
+  }
+
   const compare = (stats: fs.BigIntStats): bigint => {
     if (!stats.isFile()) throw changed("is no regular file any more")
     if (stats.size !== BigInt(size)) throw changed(`has ${stats.size} bytes where ${size} were listed`)
@@ -122,8 +130,13 @@ export const openSource = async (folder: SourceFolder, request: SourceRequest, c
     check: (bytesRead: number): void => {
       if (bytesRead !== size) throw changed(`gave ${bytesRead} bytes where ${size} were listed`)
       if (folder.frozen) return
+      const hasMore = size === 0 && holdsBytes(fd)
       // ctime as well: a program can set the time of change back, and its clock is coarse.
       if (compare(fstatOf(fd)) !== ctimeNs) throw changed("was modified")
+      if (hasMore) {
+        const what = "it has content, and its size is said to be 0, as in /proc or where a mount does not know sizes"
+        failed(new Error(`${what}: leave it out by "exclude", or archive a copy of it`))
+      }
     },
     close: (): void => closeRead(fd)
   }

@@ -8,6 +8,7 @@ import { Tree } from "../../src/source/Tree.ts"
 import { blockingCalls, type FileCalls, waitingCalls } from "../../src/system/FileCalls.ts"
 import * as RawPath from "../../src/text/RawPath.ts"
 import { Archiver } from "../../src/zip/Archiver.ts"
+import { openSource } from "../../src/zip/SourceFile.ts"
 import { temporaryFolder } from "../support/program/log.ts"
 import { abcd, layers, put, viewOf } from "../support/zip/archive.ts"
 
@@ -220,5 +221,31 @@ describe("a manifest", () => {
       }
       assert.isUndefined(identityOf(manifest, { mtimeNs: 0n }, entries.length))
     }).pipe(Effect.provide(layers()))
+  )
+})
+
+describe("a file whose size is said to be 0", () => {
+  const folder = { folder: abcd, root: RawPath.fromText("/"), label: "live", frozen: false }
+  const open = (path: string) => {
+    const { mtimeNs, size } = fs.lstatSync(path, { bigint: true })
+    assert.strictEqual(size, 0n)
+    const request = { path: RawPath.fromText(path), real: RawPath.fromText(path), size: 0, mtimeNs, listed: undefined }
+    return openSource(folder, request, blockingCalls)
+  }
+
+  it.runIf(process.platform === "linux")("is not archived as empty when it has content", async () => {
+    const file = await open("/proc/version")
+    assert.throws(() => file.check(0), /cannot read ABCD.*version: it has content, and its size is said to be 0/)
+    file.close()
+  })
+
+  it.scoped("is read when it is empty", () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryFolder
+      put(`${root}/f`, "")
+      const file = yield* Effect.promise(() => open(`${root}/f`))
+      file.check(0)
+      file.close()
+    })
   )
 })
