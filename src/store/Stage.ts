@@ -3,6 +3,7 @@ import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import type { FolderName } from "../source/FolderName.ts"
 import { Disk, type DiskError } from "../system/Disk.ts"
+import { isRunning } from "../system/Process.ts"
 import { foldedName, quoted } from "../text/Text.ts"
 import type { FolderLayout } from "./Layout.ts"
 import * as Layout from "./Layout.ts"
@@ -27,17 +28,18 @@ export const preflight = Effect.fnUntraced(function* (layout: Layout.Layout, pro
   )
   yield* outside("target_path", target, source)
   const hasState = yield* isFolder(job).pipe(unusable)
-  const name = probe === "check" ? `${layout.probe}-check` : layout.probe
   yield* hasInodes("target_path", target)
-  yield* writable("target_path", target, name, probe)
-  if (hasState) yield* writable("the state of the job in", job, name, probe)
+  yield* writable("target_path", target, layout.probe, probe)
+  if (hasState) yield* writable("the state of the job in", job, layout.probe, probe)
   let stagesInTmp = false
   if (tmp !== undefined) {
     const tmpStat = yield* configured("tmp_dir", tmp.dir)
     yield* outside("tmp_dir", tmp.dir, source)
     yield* hasInodes("tmp_dir", tmp.dir)
-    yield* writable("tmp_dir", tmp.dir, name, probe)
-    const tried = canRename(join(tmp.dir, name), join(target, name)).pipe(asStoreError("tmp_dir cannot be used"))
+    yield* writable("tmp_dir", tmp.dir, layout.probe, probe)
+    const tried = canRename(join(tmp.dir, own(layout.probe)), join(target, own(layout.probe))).pipe(
+      asStoreError("tmp_dir cannot be used")
+    )
     stagesInTmp = tmpStat.dev === targetStat.dev && (probe === "ask" || (yield* tried))
   }
   if (places.isKnown && !hasState) yield* askForDisk(layout).pipe(unusable)
@@ -106,12 +108,13 @@ const writable = (key: string, path: string, probe: string, how: Probe) =>
   Effect.gen(function* () {
     const disk = yield* Disk
     if (how === "ask") return yield* disk.writable(path)
-    const file = join(path, probe)
+    const file = join(path, own(probe))
     const next = `${file}.new`
     const second = `${file}.link`
     const cannot = (what: string) => unable(key, path, what)
     const files = [file, next, second]
-    yield* Effect.forEach(files, disk.remove, { discard: true })
+    const left = (yield* disk.list(path)).filter((name) => isLeft(probe, name)).map((name) => join(path, name))
+    yield* Effect.forEach([...left, ...files], disk.remove, { discard: true })
     yield* Effect.gen(function* () {
       yield* disk.write(file, "zipper was here\n")
       yield* linkOrCopy(file, second).pipe(
@@ -126,6 +129,17 @@ const writable = (key: string, path: string, probe: string, how: Probe) =>
       Effect.ensuring(Effect.forEach(files, (each) => orWarn(disk.remove(each)), { discard: true }))
     )
   }).pipe(asStoreError(`${key} ${path} cannot be written to`))
+
+/** No lock keeps away another check, nor, from a target without state, another run. */
+const own = (probe: string): string => `${probe}-${process.pid}`
+
+/** Whether it is such a file of a process that is there no more. Names of earlier versions have no pid. */
+const isLeft = (base: string, name: string): boolean => {
+  const [, pid] = name.startsWith(base)
+    ? (/^(?:-(\d{1,10}))?(?:\.new|\.link)?$/.exec(name.slice(base.length)) ?? [])
+    : []
+  return pid === undefined ? name === base : !isRunning(Number(pid))
+}
 
 /** See Store.requireDistinct. Only trying shows it: file systems differ in what they fold. */
 export const requireDistinct = Effect.fnUntraced(function* (

@@ -17,13 +17,25 @@ describe("preflight", () => {
   it.scoped("proves that target and tmp_dir can be written to, and leaves nothing", () =>
     Effect.gen(function* () {
       const place = yield* scopedPlace
-      // Of a run that ended in the middle of its probe.
-      fs.writeFileSync(at(place, ".zipper-probe-test"), "")
+      // Of runs that ended in the middle of their probe; the pid is above any that Linux gives.
+      for (const name of [".zipper-probe-test", ".zipper-probe-test-99999999.new"])
+        fs.writeFileSync(at(place, name), "")
       const report = yield* preflight.pipe(on(place))
       assert.isTrue(report.stagesInTmp)
       assert.isAbove(report.free ?? 0, 0)
       assert.deepStrictEqual([...fs.readdirSync(place.targetPath), ...fs.readdirSync(place.tmpDir)], [])
       assert.isFalse((yield* preflight.pipe(on({ ...place, tmpDir: undefined }))).stagesInTmp)
+    })
+  )
+
+  it.scoped("leaves the files of another process alone that probes a new target at the same time", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      const others = [`.zipper-probe-test-${process.ppid}`, `.zipper-probe-test-${process.ppid}.new`]
+      for (const name of others) fs.writeFileSync(at(place, name), "theirs")
+      yield* preflight.pipe(on(place))
+      assert.deepStrictEqual(fs.readdirSync(place.targetPath).sort(), others)
+      for (const name of others) assert.strictEqual(fs.readFileSync(at(place, name), "utf8"), "theirs")
     })
   )
 
