@@ -163,7 +163,12 @@ export const requireDistinct = Effect.fnUntraced(function* (
 const isOneName = Effect.fnUntraced(function* (layout: Layout.Layout, first: string, second: string, how: Probe) {
   const disk = yield* Disk
   const inTarget = (name: string) => join(layout.target, name)
-  if (how === "ask") return isSameInode(yield* disk.stat(inTarget(first)), yield* disk.stat(inTarget(second)))
+  if (how === "ask") {
+    const listed = new Set(yield* disk.list(layout.target))
+    // A name that is found and not listed is found by another one. Inodes may differ (FUSE).
+    const unlisted = [first, second].filter((name) => !listed.has(name))
+    return yield* Effect.exists(unlisted, (name) => Effect.map(disk.stat(inTarget(name)), (stat) => stat !== undefined))
+  }
   const prefix = `${layout.probe}-${how}-`
   const left = (yield* disk.list(layout.target)).filter((name) => name.startsWith(prefix))
   yield* Effect.forEach(left, (name) => disk.remove(inTarget(name)), { discard: true })

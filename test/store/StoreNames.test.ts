@@ -30,6 +30,16 @@ const folding = Layer.effect(
   })
 ).pipe(Layer.provide(Disk.layer))
 
+/** Gives a file another inode number under each name by which it is found, as FUSE does. */
+const renumbering = Layer.effect(
+  Disk,
+  Effect.map(Disk, (disk) => ({
+    ...disk,
+    stat: (name: string) =>
+      Effect.map(disk.stat(name), (stat) => stat && { ...stat, ino: stat.ino + (/photos$/.test(name) ? 1 : 2) })
+  }))
+).pipe(Layer.provide(folding))
+
 describe("names that the target takes for one", () => {
   const judged = (disk: Layer.Layer<Disk>, ...names: ReadonlyArray<string>) =>
     Effect.gen(function* () {
@@ -65,11 +75,13 @@ describe("names that the target takes for one", () => {
     Effect.gen(function* () {
       const place = yield* placeOf(every)
       fs.mkdirSync(path.join(place.targetPath, "photos"))
-      const store = Store.layerDryRun(place).pipe(Layer.provide([folding, hasher]))
-      const error = yield* Effect.flatMap(Store, ({ requireDistinct }) =>
-        requireDistinct([folderName("Photos"), folderName("photos")])
-      ).pipe(Effect.provide(store), Effect.flip)
-      assert.include(error.message, '"Photos" and "photos" for one name')
+      for (const disk of [folding, renumbering]) {
+        const store = Store.layerDryRun(place).pipe(Layer.provide([disk, hasher]))
+        const error = yield* Effect.flatMap(Store, ({ requireDistinct }) =>
+          requireDistinct([folderName("Photos"), folderName("photos")])
+        ).pipe(Effect.provide(store), Effect.flip)
+        assert.include(error.message, '"Photos" and "photos" for one name')
+      }
       assert.deepStrictEqual(fs.readdirSync(place.targetPath), ["photos"])
     })
   )
