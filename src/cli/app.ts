@@ -20,7 +20,7 @@ import { fatal, plainUnlessTerminal } from "./output.ts"
 import { outputProblem, processTerminal } from "./terminal.ts"
 
 /** The commands in the order of the overview. */
-export const topics: ReadonlyArray<Topic> = [
+const topics: ReadonlyArray<Topic> = [
   { name: "run", summary: "archive the folders that changed" },
   { name: "status", summary: "show what is archived and replicated, and what is overdue" },
   { name: "check", summary: "look at everything a run depends on; changes nothing" },

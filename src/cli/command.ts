@@ -19,7 +19,7 @@ import * as options from "./options.ts"
 import { Output, reportCause } from "./output.ts"
 
 /** The values of `options.output`. */
-export type OutputFlags = Command.Command.ParseConfig<typeof options.output>
+type OutputFlags = Command.Command.ParseConfig<typeof options.output>
 
 /**
  * A command of the tree: its `--help` and completions, and a body that gets the values of `own`. Every command takes the

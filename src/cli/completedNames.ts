@@ -6,9 +6,6 @@ import * as JsonText from "../config/JsonText.ts"
 import { parseFolderName } from "../source/FolderName.ts"
 import { findConfig } from "./configPath.ts"
 
-/** Names that a configuration knows: jobs (all, or of one direction) and their datasets, folders of source and target. */
-export type NameKind = "datasets" | "jobs" | "pull" | "push" | "folders" | "archives"
-
 /**
  * What `zipper --complete KIND [CONFIG]` prints for the completions of a shell: a name a line. CONFIG is as it was typed, with
  * its quotes. Where something fails there are no names: a message would land in the line that the user is typing.
@@ -59,7 +56,7 @@ const configOf = (path: string): unknown => {
   return Either.isRight(parsed) ? parsed.right.value : undefined
 }
 
-/** A mistake elsewhere in the configuration does not matter here. */
+/** Jobs (all, or of one direction) and their datasets, folders of source and target. A mistake elsewhere does not matter here. */
 const namesIn = (kind: string, config: unknown): ReadonlyArray<string> => {
   switch (kind) {
     case "datasets":

@@ -6,7 +6,7 @@ export const defaultConfig = (platform: NodeJS.Platform = process.platform): str
   platform === "freebsd" ? "/usr/local/etc/zipper.json" : "/etc/zipper.json"
 
 /** The configuration that a command uses. */
-export interface FoundConfig {
+interface FoundConfig {
   readonly path: string
   /** Undefined for `--config`. */
   readonly from: "variable" | "default" | undefined

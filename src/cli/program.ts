@@ -3,7 +3,7 @@ import { join, relative } from "node:path"
 import { isSea } from "node:sea"
 import { shellWords } from "../text/Text.ts"
 
-export interface Program {
+interface Program {
   /** Absolute path of this program. */
   readonly file: string
   /** Absolute path of the node that runs it; undefined when the program is an executable that contains node. */

@@ -1,7 +1,7 @@
 import { isReadonlyRecord as isRecord } from "effect/Predicate"
 
 /** An example of what a command prints with `--json`, and what is to be known of its keys. A test holds it to the schema. */
-export interface JsonExample {
+interface JsonExample {
   readonly note: string
   readonly document: Readonly<Record<string, unknown>>
 }

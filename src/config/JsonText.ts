@@ -11,7 +11,7 @@ export interface JsonMistake {
 }
 
 /** What a text holds. */
-export interface JsonDocument {
+interface JsonDocument {
   readonly value: unknown
   /**
    * What JSON allows and a configuration must not have: a key that is twice in one object, an invisible character in a key or at

@@ -39,7 +39,7 @@ export const noPing: typeof Ping.Service = {
 }
 
 /** Where to ping, as configured. */
-export interface PingSettings {
+interface PingSettings {
   readonly url: Redacted.Redacted
   /** For each attempt. Default: 10. */
   readonly timeoutSeconds?: number

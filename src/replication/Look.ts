@@ -11,7 +11,7 @@ import { chooseSnapshots, copyName, type ZfsArguments } from "./RecoverPlan.ts"
 import { Sender } from "./Sender.ts"
 import { failPreflight } from "./Survey.ts"
 
-export interface LookRequest {
+interface LookRequest {
   readonly job: string
   /** The configuration that has the job, as a command to be pasted names it; undefined where it finds that by itself. */
   readonly config: string | undefined

@@ -72,7 +72,7 @@ export interface Preparation {
   readonly changed: ReadonlyArray<string>
 }
 
-export type Properties = Readonly<Record<string, string>>
+type Properties = Readonly<Record<string, string>>
 
 export const makeReceiver = (process: typeof Process.Service, endpoint: Endpoint): typeof Receiver.Service => {
   const { commands, end } = makeEnd(process, endpoint, "receive")

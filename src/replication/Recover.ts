@@ -362,15 +362,7 @@ export const RecoverDocument = document({
 export type RecoverDocument = typeof RecoverDocument.Type
 
 /** The last line: `2 recovered to tank/data, 0 failed; 1.2 GiB, 12 s`. */
-export const recoverTotals = ({
-  bytes: sent,
-  datasets,
-  dry_run,
-  failed,
-  refused,
-  seconds,
-  target
-}: RecoverDocument) => {
+const recoverTotals = ({ bytes: sent, datasets, dry_run, failed, refused, seconds, target }: RecoverDocument) => {
   const done = datasets.filter(({ result }) => result === "recovered" || result === "made").length
   const none = refused === 0 ? "" : `, ${refused} refused`
   const end = `${bytes(sent)}, ${duration(seconds * 1000)}`

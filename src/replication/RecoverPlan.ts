@@ -209,7 +209,7 @@ export const settingsFor = (
 const notToSet = /^(zipper:.*|encryption|key.*|pbkdf2.*|volsize|canmount)$/
 
 /** An encrypted dataset that came with a key of its own. */
-export interface KeyItem {
+interface KeyItem {
   readonly source: string
   readonly target: string
   /** At the original, the key of the parent opened it: that is the wrapping of both. */

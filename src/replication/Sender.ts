@@ -62,7 +62,7 @@ export class Sender extends Context.Tag("zipper/Sender")<
 }
 
 /** User property of the snapshots that a replication job takes of what it sends: the job, and where that sends to. */
-export const sourceProperty = "zipper:source"
+const sourceProperty = "zipper:source"
 
 /** `raw`: the stream is raw, of an encrypted dataset. */
 export type Resumable =

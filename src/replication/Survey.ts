@@ -246,7 +246,7 @@ const targetScopes = ({ items, targets }: Survey): ReadonlyArray<PermissionScope
 }
 
 /** A dataset on an end, and whether permissions count on it, on what will be below it, or both. */
-export interface PermissionScope {
+interface PermissionScope {
   readonly dataset: string
   readonly where: Where
 }

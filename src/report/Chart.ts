@@ -1,6 +1,6 @@
 /** What the page's own program draws. Types only: it is bundled into the page. */
 
-export interface ChartSeries {
+interface ChartSeries {
   readonly label: string
   /** One for each time; null where there is nothing to show. */
   readonly values: ReadonlyArray<number | null>

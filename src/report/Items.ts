@@ -35,7 +35,7 @@ export interface ItemReport {
 }
 
 /** Trouble that has not ended: when it began, how often it came since, and its last error. */
-export interface Trouble {
+interface Trouble {
   readonly since: number
   readonly last: number
   readonly times: number

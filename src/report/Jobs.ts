@@ -116,7 +116,7 @@ export interface Day {
  * `failing`: by its last run; `killed`: that came to no end; `silent`: it ran regularly and does not any more; `new`: it never ran;
  * `forgotten`: no run is known, though there are archives; `past`: the configuration does not have it.
  */
-export type JobCondition = "well" | "failing" | "killed" | "silent" | "new" | "forgotten" | "past"
+type JobCondition = "well" | "failing" | "killed" | "silent" | "new" | "forgotten" | "past"
 
 export interface JobReport extends Pick<KnownJob, "begun" | "lockedOut"> {
   readonly name: string

@@ -6,7 +6,7 @@ import type { TimedRun } from "./Jobs.ts"
  * How long the target lasts. What counts is by how much its archives grew, not what was written: a new archive takes the place of
  * the one before the last. Snapshots of the target, and what else is on its pool, are not known here.
  */
-export interface TargetSpace {
+interface TargetSpace {
   readonly free: number
   /** Bytes by which the archives grew in the last `days`; undefined where the history is too short to say. */
   readonly growth: { readonly bytes: number; readonly days: number } | undefined

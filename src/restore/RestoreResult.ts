@@ -37,7 +37,7 @@ export interface RestoreRequest extends Omit<RestoreOptions, "folder"> {
 }
 
 /** DIR of one folder. */
-export const directoryOf = ({ below, folder, to }: RestoreOptions): string => (below ? `${to}/${folder}` : to)
+const directoryOf = ({ below, folder, to }: RestoreOptions): string => (below ? `${to}/${folder}` : to)
 
 /** The command line that asks for the same of that archive, to be pasted. */
 export const restoreCommand = (options: RestoreOptions, which: Which): string =>

@@ -86,7 +86,7 @@ export type ReplicationRun = typeof ReplicationRun.Type
 export const HistoryRun = Schema.Union(ArchiveRun, ReplicationRun)
 export type HistoryRun = typeof HistoryRun.Type
 
-export class HistoryError extends Data.TaggedError("HistoryError")<{
+class HistoryError extends Data.TaggedError("HistoryError")<{
   readonly message: string
   readonly cause?: unknown
 }> {}

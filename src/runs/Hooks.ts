@@ -87,7 +87,7 @@ export class Hooks extends Context.Tag("zipper/Hooks")<
   )
 }
 
-export interface HookSettings extends Partial<Pick<Config, "hooks">>, Pick<Config, "hook_timeout_seconds"> {
+interface HookSettings extends Partial<Pick<Config, "hooks">>, Pick<Config, "hook_timeout_seconds"> {
   readonly host: string
 }
 

@@ -15,7 +15,7 @@ export interface JobOverview<State extends JobState = JobState> {
   readonly undelivered: ReadonlyArray<Undelivered>
 }
 
-export type Activity =
+type Activity =
   | { readonly _tag: "Idle" }
   | { readonly _tag: "Locked" | "Running"; readonly pid: number; readonly since: string }
   | { readonly _tag: "Died"; readonly run: string; readonly pid: number; readonly since: string }
@@ -41,7 +41,7 @@ export const readJob = Effect.fn("JobOverview.readJob")(function* (key: JobKey, 
   return overview
 })
 
-export const undelivered = Effect.fnUntraced(function* (job: JobKey) {
+const undelivered = Effect.fnUntraced(function* (job: JobKey) {
   const states = yield* JobStates
   const all = yield* Effect.forEach(["run", "prune", "verify"] as const, (task) => states.alerts({ job, task }))
   return all.flatMap((alerts) => alerts?.undelivered ?? [])

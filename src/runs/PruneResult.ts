@@ -10,7 +10,7 @@ const dataset = text("its name at the source")
 const target = text("name of the replica")
 const destroyed = Schema.Array(text("name after the @, oldest first"))
 
-export const PruneReplica = Schema.Union(
+const PruneReplica = Schema.Union(
   Schema.Struct({
     dataset,
     target,

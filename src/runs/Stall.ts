@@ -95,7 +95,7 @@ export const stalled = (waits: Waits, looks: number): Wait | undefined =>
   [...waits.values()].find((wait) => wait.looks >= looks)
 
 /** The threads of a process and of all that it started, from `proc`. Synchronous: node's threads for other calls may hang. */
-export const threadsOf = (proc: string, pid: number): ReadonlyArray<ThreadLook> => {
+const threadsOf = (proc: string, pid: number): ReadonlyArray<ThreadLook> => {
   const found: Array<ThreadLook> = []
   const seen = new Set<string>()
   const waiting = [String(pid)]

@@ -25,7 +25,7 @@ import { type Outcome, PreflightError, type RunEnd, stoppedBySignal, waitForLock
 import { type Hang, Stall } from "./Stall.ts"
 
 /** A run, the files that it leaves, and its messages. `A`: its summary; `I`: the result of one folder or dataset. */
-export interface SupervisedRun<A, I> {
+interface SupervisedRun<A, I> {
   /** Short id of the run. */
   readonly run: string
   /** It covers all items of the job. A run of chosen folders sends no pings. */

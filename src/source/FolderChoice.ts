@@ -4,7 +4,7 @@ import { firstNames, oneLine } from "../text/Text.ts"
 import { type FolderName, isAskedFor, nameProblem, parseFolderName } from "./FolderName.ts"
 
 /** The folders at the top of a source as it is now, by what a pattern makes of their names; each list sorted. */
-export interface FolderChoice {
+interface FolderChoice {
   readonly matching: ReadonlyArray<FolderName>
   /** Asked for, and with a name that no archive can have. */
   readonly unsafe: ReadonlyArray<string>

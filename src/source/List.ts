@@ -77,7 +77,7 @@ export const noTotals = (): Totals => ({
   caches: []
 })
 
-export interface ListedEntries extends Columns, Totals {
+interface ListedEntries extends Columns, Totals {
   /** In the order of the input; the last ones may be missing. */
   readonly listed: ReadonlyArray<Listed>
 }

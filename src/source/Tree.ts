@@ -16,7 +16,7 @@ import { places, type SourceView } from "./SourceView.ts"
 import { failAs, isTreeError, TreeError, treeError, twiceText } from "./TreeError.ts"
 import { type Walked, walk } from "./Walk.ts"
 
-export interface Unreadable {
+interface Unreadable {
   readonly folder: FolderName.FolderName
   readonly reason: string
 }

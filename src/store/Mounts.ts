@@ -23,7 +23,7 @@ const Holder = Schema.Struct({
   /** `ext4`, `zfs`, `nfs4` …; empty where the system does not say. */
   type: Schema.String
 })
-export type Holder = typeof Holder.Type
+type Holder = typeof Holder.Type
 
 const PlaceMounts = Schema.Struct({
   version: Schema.Literal(1),

@@ -296,7 +296,7 @@ const identity = Effect.fnUntraced(function* (layout: Layout.Layout, corrupt: Co
 })
 
 /** The source that the target belongs to: a target of a version without `job.json` belongs to the source of its cursor. */
-export const owner = Effect.fnUntraced(function* (layout: Layout.Layout, corrupt: Corrupt) {
+const owner = Effect.fnUntraced(function* (layout: Layout.Layout, corrupt: Corrupt) {
   const known = yield* identity(layout, corrupt)
   if (known !== undefined) return known satisfies Owner
   const found = yield* cursor(layout, corrupt)
@@ -343,7 +343,7 @@ const isCopy = Effect.fnUntraced(
 
 const idsOf = ({ former_ids, id }: JobIdentity): JobIds => ({ id, former: former_ids })
 
-export const claim = Effect.fnUntraced(function* (layout: Layout.Layout, source: SourceName) {
+const claim = Effect.fnUntraced(function* (layout: Layout.Layout, source: SourceName) {
   const { found, next } = yield* identityOf(layout, source, "set aside")
   const content = encode(next)
   if (found === undefined || encode(found) !== content) {
@@ -353,5 +353,5 @@ export const claim = Effect.fnUntraced(function* (layout: Layout.Layout, source:
   return idsOf(next)
 })
 
-export const wouldClaim = (layout: Layout.Layout, source: SourceName) =>
+const wouldClaim = (layout: Layout.Layout, source: SourceName) =>
   Effect.map(identityOf(layout, source, "dry run"), ({ next }) => idsOf(next))

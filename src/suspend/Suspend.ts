@@ -15,7 +15,7 @@ export const suspend = Effect.fn("Suspend")(function* (settings: MqttSettings) {
 })
 
 /** A message did not reach the broker. Its text never holds the password. */
-export class MqttError extends Data.TaggedError("MqttError")<{
+class MqttError extends Data.TaggedError("MqttError")<{
   readonly reason: "Unreachable" | "Refused" | "Timeout"
   readonly message: string
 }> {}

@@ -21,7 +21,7 @@ import { RotatingFile, type RotatingFileSettings } from "./RotatingFile.ts"
 type Options = Logger.Logger.Options<unknown>
 
 /** One record on one line: time and level (`stamp`), run, folder, dataset, msg, other annotations, spans, the cause. */
-export const logfmt = (options: Options, given: { readonly runId?: string; readonly stamp: boolean }): string => {
+const logfmt = (options: Options, given: { readonly runId?: string; readonly stamp: boolean }): string => {
   const annotations = new Map(HashMap.toEntries(options.annotations))
   const leading = { run: given.runId, folder: undefined, dataset: undefined }
   const pairs: Array<string> = given.stamp

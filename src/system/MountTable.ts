@@ -23,7 +23,7 @@ export const mountOf = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Mo
 }
 
 /** The kernel writes space, tab, newline and backslash as `\` and three octal digits. */
-export const unescape = (text: string): string =>
+const unescape = (text: string): string =>
   text.replace(/\\([0-3][0-7][0-7])/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
 
 /**

@@ -2,7 +2,7 @@ import { MessageChannel } from "node:worker_threads"
 import { codeOf } from "./Errno.ts"
 import { type FileCalls, waitingCalls } from "./FileCalls.ts"
 
-export type Fields = Readonly<Record<string, unknown>>
+type Fields = Readonly<Record<string, unknown>>
 
 /** Takes errors of a job's own class from one thread to another, where they lose their class. */
 export interface WorkerFailures {

@@ -65,7 +65,7 @@ export const unreadableIn = (health: PoolHealth | undefined, pool: string): stri
     : `the pool ${pool} cannot read ${firstNames(health.errors, mostNamed)}`
 
 /** A scrub each month, and some days for one that came late. */
-export const longestUnscrubbed = 35
+const longestUnscrubbed = 35
 
 /** Why it is not known that all blocks of the pool are readable, to be read after its name. `now`: milliseconds since 1970. */
 export const scrubRemark = ({ pool, scan }: PoolHealth, now: number): string | undefined => {

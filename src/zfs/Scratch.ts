@@ -26,7 +26,7 @@ export interface Scratch {
 }
 
 /** User property of the datasets that we made; its value is the id of the demonstration. */
-export const scratchProperty = "zipper:demo"
+const scratchProperty = "zipper:demo"
 
 /** Opens a dataset that has to be mounted and empty. Until something is created it only looks. */
 export const openScratch = Effect.fn("openScratch")(function* (dataset: string, id: string) {

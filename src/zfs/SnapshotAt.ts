@@ -17,7 +17,7 @@ import { makeCommands, readOutput, ZfsError } from "./ZfsCommand.ts"
 import { datasetOf, listing, readSnapshots, rows, shortName, snapshotColumns } from "./ZfsList.ts"
 
 /** No snapshot is what `--at` asks for; the message says which there are. */
-export class NoSuchSnapshot extends Data.TaggedError("NoSuchSnapshot")<{ readonly message: string }> {}
+class NoSuchSnapshot extends Data.TaggedError("NoSuchSnapshot")<{ readonly message: string }> {}
 
 /** A snapshot of the target, mounted until the scope closes. */
 export interface TargetView {

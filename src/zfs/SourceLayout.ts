@@ -75,7 +75,7 @@ export const isGone = Effect.fnUntraced(function* (
   return mountedIn(yield* readMounts(process)).has(dataset) && (yield* isNowhere(source_path))
 })
 
-export const listDatasets = Effect.fnUntraced(function* (commands: Commands, about: string) {
+const listDatasets = Effect.fnUntraced(function* (commands: Commands, about: string) {
   const purpose = "list the datasets"
   const text = yield* commands.run(purpose, about, listing("filesystem", datasetColumns))
   return yield* readOutput(commands, purpose, parseDatasets(text))

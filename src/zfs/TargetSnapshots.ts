@@ -76,15 +76,15 @@ export class TargetSnapshots extends Context.Tag("zipper/TargetSnapshots")<
 }
 
 /** SHA-256 of the current archive of each folder. */
-export type Archives = ReadonlyMap<string, string>
+type Archives = ReadonlyMap<string, string>
 
-export interface TargetSettings extends ZfsSettings {
+interface TargetSettings extends ZfsSettings {
   readonly target: string
   readonly retention: Retention
 }
 
 /** What `check` shows. */
-export interface TargetPlan {
+interface TargetPlan {
   readonly datasets: ReadonlyArray<string>
   readonly history: TargetHistory
   /** How many of these the retention keeps. */
@@ -110,7 +110,7 @@ export const TargetUpdate = Schema.Struct({
 export type TargetUpdate = typeof TargetUpdate.Type
 
 /** One snapshot of the target: those of its datasets that have one name. */
-export interface TargetSnapshot extends Snapshot {
+interface TargetSnapshot extends Snapshot {
   readonly archives: string
   readonly members: ReadonlyArray<MarkedSnapshot>
 }
@@ -280,12 +280,12 @@ export const groupByName = (
 }
 
 /** The target's dataset, and what is mounted at its folders, or should be. */
-export interface TargetLayout extends Home {
+interface TargetLayout extends Home {
   readonly path: RawPath.RawPath
   readonly places: ReadonlyMap<FolderName, TargetPlace>
 }
 
-export interface TargetPlace {
+interface TargetPlace {
   /** Undefined for a file system of another kind. */
   readonly dataset: string | undefined
   readonly mountpoint: RawPath.RawPath

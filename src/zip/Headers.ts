@@ -47,7 +47,7 @@ export const sourcePath = ({ kind, name, rawPath }: Pick<EntryHead, "kind" | "na
   rawPath ?? RawPath.fromBuffer(kind === "directory" ? name.subarray(0, -1) : name)
 
 /** Seconds since 1970 as an archive holds them, clamped to 31 bits: readers disagree about negative times in the UT field. */
-export const archiveSeconds = (mtimeNs: bigint): number =>
+const archiveSeconds = (mtimeNs: bigint): number =>
   mtimeNs <= 0n ? 0 : Math.min(Number(mtimeNs / 1_000_000_000n), 0x7fff_ffff)
 
 /** In DOS form (even seconds, from 1980 on), in UTC, so that bytes do not depend on the place. The UT field overrides it. */

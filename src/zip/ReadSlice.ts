@@ -60,7 +60,7 @@ export const withSlice = async <A>(
   }
 }
 
-export type SliceView = ReturnType<typeof makeView>
+type SliceView = ReturnType<typeof makeView>
 
 const makeView = (
   window: Buffer,

@@ -49,7 +49,7 @@ export const copiedParts = (ranges: ReadonlyArray<CopiedRange>) => {
 
 export type OldEntry = Omit<ZipEntry, "dataStart">
 
-export interface CopiedPiece {
+interface CopiedPiece {
   readonly kind: "copied"
   readonly start: number
   readonly end: number
