@@ -1,6 +1,7 @@
 import { accessSync, constants, realpathSync, statSync } from "node:fs"
 import { join, relative } from "node:path"
 import { isSea } from "node:sea"
+import { valueOr } from "../system/Errno.ts"
 import { shellWords } from "../text/Text.ts"
 
 interface Program {
@@ -45,17 +46,8 @@ const inPath = (name: string): string | undefined =>
     .find(isExecutable)
 
 const isSame = (one: string | undefined, other: string): boolean =>
-  one !== undefined && succeeds(() => realpathSync(one) === realpathSync(other))
+  one !== undefined && valueOr(() => realpathSync(one) === realpathSync(other), false)
 
 /** Not a folder: one may be called zipper, too. */
 export const isExecutable = (path: string): boolean =>
-  succeeds(() => accessSync(path, constants.X_OK) === undefined && statSync(path).isFile())
-
-/** False also when `look` throws: what this process cannot look at, another one could not use either. */
-export const succeeds = (look: () => boolean): boolean => {
-  try {
-    return look()
-  } catch {
-    return false
-  }
-}
+  valueOr(() => accessSync(path, constants.X_OK) === undefined && statSync(path).isFile(), false)

@@ -8,6 +8,7 @@ import * as NodePath from "@effect/platform-node/NodePath"
 import * as NodeTerminal from "@effect/platform-node/NodeTerminal"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { valueOr } from "../system/Errno.ts"
 import { type StopSignal, signalStatus } from "../system/ExitStatus.ts"
 import { WorkerSource } from "../system/Workers.ts"
 import { zipper } from "./app.ts"
@@ -97,8 +98,8 @@ const emptyFolders = ["/var/empty", "/proc/self/fdinfo"]
 
 /** In a deleted working directory node starts no threads: goes to an empty folder, where a relative path leads to no file. */
 const leaveDeletedFolder = (): void => {
-  if (unlessFailed(() => process.cwd()) !== undefined) return
-  emptyFolders.some((path) => unlessFailed(() => [process.chdir(path)]) !== undefined)
+  if (valueOr(() => process.cwd(), undefined) !== undefined) return
+  emptyFolders.some((path) => valueOr(() => process.chdir(path) === undefined, false))
   process.cwd = () => deletedFolder
 }
 
@@ -112,32 +113,24 @@ const ignoresHangUp = ({ _: program = "", HOME: home = "/" } = process.env): boo
 
 const writesTo = (names: ReadonlyArray<string>): boolean =>
   [1, 2].some((fd) => {
-    const output = unlessFailed(() => fstatSync(fd, { bigint: true }))
+    const output = valueOr(() => fstatSync(fd, { bigint: true }), undefined)
     return names.some((name) => {
-      const file = unlessFailed(() => statSync(name, { bigint: true }))
+      const file = valueOr(() => statSync(name, { bigint: true }), undefined)
       return file !== undefined && file.dev === output?.dev && file.ino === output.ino
     })
   })
 
 /** nohup replaces a terminal on standard input by /dev/null, opened for writing alone. */
 const hasNoInput = (): boolean => {
-  const flags = unlessFailed(() => readFileSync("/proc/self/fdinfo/0", "latin1"))
-  const mode = /^flags:\s*([0-7]+)/m.exec(flags ?? "")?.[1]
-  const name = unlessFailed(() => readlinkSync("/proc/self/fd/0"))
+  const flags = valueOr(() => readFileSync("/proc/self/fdinfo/0", "latin1"), "")
+  const mode = /^flags:\s*([0-7]+)/m.exec(flags)?.[1]
+  const name = valueOr(() => readlinkSync("/proc/self/fd/0"), undefined)
   return name === "/dev/null" && mode !== undefined && (Number.parseInt(mode, 8) & 3) === 1
 }
 
 /** A child inherits an ignored signal (proc(5): a mask, in which the first bit is signal 1). */
 const parentIgnores = (): boolean => {
-  const status = unlessFailed(() => readFileSync(`/proc/${process.ppid}/status`, "latin1"))
-  const mask = /^SigIgn:\s*([0-9a-f]+)/m.exec(status ?? "")?.[1]
+  const status = valueOr(() => readFileSync(`/proc/${process.ppid}/status`, "latin1"), "")
+  const mask = /^SigIgn:\s*([0-9a-f]+)/m.exec(status)?.[1]
   return mask !== undefined && (Number.parseInt(mask.slice(-1), 16) & 1) === 1
-}
-
-const unlessFailed = <A>(read: () => A): A | undefined => {
-  try {
-    return read()
-  } catch {
-    return undefined
-  }
 }

@@ -6,6 +6,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import { valueOr } from "../system/Errno.ts"
 import { bytes, withoutControls } from "../text/Text.ts"
 import { Datasets, type MountedDataset } from "../zfs/Datasets.ts"
 import { defaultFolders, everyFolder } from "./Config.ts"
@@ -118,15 +119,10 @@ const open = (prompt: string, hidden: boolean): Interface => {
 const completePath = (line: string): [Array<string>, string] => {
   if (!line.startsWith("/")) return [[], line]
   const folder = line.slice(0, line.lastIndexOf("/") + 1)
-  try {
-    const found = readdirSync(folder, { withFileTypes: true })
-      .filter((each) => each.isDirectory() && `${folder}${each.name}`.startsWith(line))
-      .map(({ name }) => `${folder}${name}/`)
-    return [found, line]
-  } catch {
-    // No such folder, or no right to read it.
-    return [[], line]
-  }
+  const found = valueOr(() => readdirSync(folder, { withFileTypes: true }), [])
+    .filter((each) => each.isDirectory() && `${folder}${each.name}`.startsWith(line))
+    .map(({ name }) => `${folder}${name}/`)
+  return [found, line]
 }
 
 /** Applies the erase keys that a dumb terminal leaves in the line. */

@@ -6,7 +6,7 @@ import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import { codeOf } from "../system/Errno.ts"
+import { codeOf, valueOr } from "../system/Errno.ts"
 
 /**
  * Requests to a server that the configuration names. The address, the headers and the body may hold secrets, and the client's
@@ -32,13 +32,8 @@ export const addressOf = (address: string): Address => {
 }
 
 // URL leaves a stray % as it is, and escapes that are no UTF-8: decodeURIComponent throws at both.
-const unescaped = (part: string): string => {
-  try {
-    return decodeURIComponent(part.replace(/%(?![0-9a-fA-F]{2})/g, "%25"))
-  } catch {
-    return part
-  }
-}
+const unescaped = (part: string): string =>
+  valueOr(() => decodeURIComponent(part.replace(/%(?![0-9a-fA-F]{2})/g, "%25")), part)
 
 export const withLogin = (request: HttpClientRequest.HttpClientRequest, { login }: Address) =>
   login === undefined ? request : HttpClientRequest.basicAuth(request, login.user, login.password)

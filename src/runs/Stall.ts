@@ -4,6 +4,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { valueOr } from "../system/Errno.ts"
 
 /** Work that hangs in the kernel, as on a suspended pool: no signal ends it, and this process cannot end before it does. */
 interface StallService {
@@ -117,18 +118,5 @@ const threadsOf = (proc: string, pid: number): ReadonlyArray<ThreadLook> => {
 }
 
 // A process may end at any time, and other systems have no /proc.
-const namesIn = (folder: string): ReadonlyArray<string> => {
-  try {
-    return readdirSync(folder)
-  } catch {
-    return []
-  }
-}
-
-const textOf = (file: string): string => {
-  try {
-    return readFileSync(file, "latin1")
-  } catch {
-    return ""
-  }
-}
+const namesIn = (folder: string): ReadonlyArray<string> => valueOr(() => readdirSync(folder), [])
+const textOf = (file: string): string => valueOr(() => readFileSync(file, "latin1"), "")

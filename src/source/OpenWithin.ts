@@ -1,4 +1,5 @@
 import * as fs from "node:fs"
+import { valueOr } from "../system/Errno.ts"
 import { platform } from "../system/Platform.ts"
 import * as RawPath from "../text/RawPath.ts"
 import type { Identity } from "./Manifest.ts"
@@ -22,16 +23,8 @@ type Open = (path: Buffer, flags: number) => Promise<number>
 export const folderOnly =
   fs.constants.O_RDONLY | fs.constants.O_DIRECTORY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK
 
-const isThere = (path: string): boolean => {
-  try {
-    return fs.statSync(path).isDirectory()
-  } catch {
-    return false
-  }
-}
-
 const { openFiles } = platform
-const hasOpenFiles = openFiles !== undefined && isThere(openFiles)
+const hasOpenFiles = openFiles !== undefined && valueOr(() => fs.statSync(openFiles).isDirectory(), false)
 
 /** A path of the open folder itself, wherever its own path leads by now. Undefined where the system has none. */
 export const pathOfOpen = (fd: number): RawPath.RawPath | undefined =>

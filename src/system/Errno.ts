@@ -13,6 +13,15 @@ export const codeOf = (cause: unknown): string | undefined => {
 
 const unknownToNode = "Unknown system error"
 
+/** What `read` gives, or `otherwise` where it throws: for what a missing file or right says nothing about. */
+export const valueOr = <A, B>(read: () => A, otherwise: B): A | B => {
+  try {
+    return read()
+  } catch {
+    return otherwise
+  }
+}
+
 const nameOf = (errno: number): string => {
   const number = Math.abs(errno)
   const [known] = getSystemErrorMap().get(-number) ?? []

@@ -5,7 +5,7 @@ import { join } from "node:path"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { codeOf, explain, isTransientCode } from "./Errno.ts"
+import { codeOf, explain, isTransientCode, valueOr } from "./Errno.ts"
 import { type Completed, collect, lines, ProcessError, type Sink, type Supervised, supervise } from "./supervise.ts"
 
 export interface Invocation {
@@ -198,14 +198,9 @@ const openBoth = (path: string) => {
   }
 }
 
-/** What stays of it is an empty folder of the system's temporary one. */
-const removeQuietly = (folder: string): void => {
-  try {
-    rmSync(folder, { recursive: true, force: true })
-  } catch {
-    // The pipe is open: the stream does not wait for this.
-  }
-}
+// What may stay of it is an empty folder: the pipe is open, and the stream does not need its name.
+const removeQuietly = (folder: string): void =>
+  valueOr(() => rmSync(folder, { recursive: true, force: true }), undefined)
 
 const start = (invocation: Invocation, stdio: StdioOptions): ChildProcess =>
   spawn(invocation.program, [...invocation.args], {

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import { bytes } from "../text/Text.ts"
+import { valueOr } from "./Errno.ts"
 import { keepYoungSpace, openPool, type WorkerProgram } from "./Pool.ts"
 import { inProcess, type Runner } from "./WorkerJob.ts"
 
@@ -18,12 +19,8 @@ const reservedPerThread = 2 ** 30
 
 /** `ulimit -v` of this process in bytes; infinite without a limit or without /proc. */
 const addressSpaceLimit = (): number => {
-  try {
-    const limit = /^Max address space +(\d+) /m.exec(readFileSync("/proc/self/limits", "latin1"))?.[1]
-    return limit === undefined ? Number.POSITIVE_INFINITY : Number(limit)
-  } catch {
-    return Number.POSITIVE_INFINITY
-  }
+  const limits = valueOr(() => readFileSync("/proc/self/limits", "latin1"), "")
+  return Number(/^Max address space +(\d+) /m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY)
 }
 
 /** Where compressing, verifying and hashing happen: on this thread, unless a layer says otherwise. */

@@ -3,6 +3,7 @@ import * as Arr from "effect/Array"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
+import { valueOr } from "../system/Errno.ts"
 import type { Process } from "../system/Process.ts"
 import type { Completed, ProcessError } from "../system/supervise.ts"
 import { quoted } from "../text/Text.ts"
@@ -134,14 +135,8 @@ export const at = (endpoint: Endpoint): string => (endpoint._tag === "Local" ? "
 export const userAt = (endpoint: Endpoint): string =>
   (endpoint._tag === "Remote" ? endpoint.user : undefined) ?? userName()
 
-export const userName = (): string => {
-  try {
-    return userInfo().username
-  } catch {
-    // No entry in the user database: zfs allow takes numbers as well.
-    return String(process.getuid?.() ?? "")
-  }
-}
+// Without an entry in the user database: zfs allow takes numbers as well.
+export const userName = (): string => valueOr(() => userInfo().username, undefined) ?? String(process.getuid?.() ?? "")
 
 export const archiveGrant = (dataset: string): string =>
   allowCommand({ user: userName(), permissions: permissionsOf("archive"), dataset })

@@ -1,5 +1,5 @@
 import * as fs from "node:fs"
-import { codeOf, explain } from "../system/Errno.ts"
+import { codeOf, explain, valueOr } from "../system/Errno.ts"
 import { syncNow } from "../system/FileCalls.ts"
 import { platform } from "../system/Platform.ts"
 import type { WorkerJob } from "../system/WorkerJob.ts"
@@ -217,13 +217,9 @@ export const whyNotMade = (cause: unknown, root: RawPath.RawPath, code = codeOf(
     : explain(cause)
 
 const hasNoInodes = (root: RawPath.RawPath): boolean => {
-  try {
-    const { bavail, ffree, files } = fs.statfsSync(RawPath.toBuffer(root))
-    return files > 0 && ffree === 0 && bavail > 0
-  } catch {
-    // What the system said stands.
-    return false
-  }
+  // Where it cannot be asked, what the system said stands.
+  const space = valueOr(() => fs.statfsSync(RawPath.toBuffer(root)), undefined)
+  return space !== undefined && space.files > 0 && space.ffree === 0 && space.bavail > 0
 }
 
 interface FinishFoldersInput {

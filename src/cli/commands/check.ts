@@ -12,6 +12,7 @@ import { isInherited } from "../../config/ConfigFile.ts"
 import { jobFromConfig } from "../../config/ReplicationJob.ts"
 import { ReplicaEnd } from "../../replication/RecoverEnd.ts"
 import { Disk } from "../../system/Disk.ts"
+import { valueOr } from "../../system/Errno.ts"
 import { ExitStatus } from "../../system/ExitStatus.ts"
 import { Process } from "../../system/Process.ts"
 import { userName } from "../../zfs/ZfsCommand.ts"
@@ -20,7 +21,7 @@ import { stopUnless } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
 import { Output, printDocument } from "../output.ts"
-import { commandLine, isExecutable, succeeds, thisProgram } from "../program.ts"
+import { commandLine, isExecutable, thisProgram } from "../program.ts"
 
 /** `zipper check`: would a run work, and how does cron start it? */
 export const check = makeCommand(
@@ -145,13 +146,7 @@ const printUnits = Effect.fnUntraced(function* (units: ReadonlyArray<SystemdUnit
 })
 
 /** Where ssh looks for `.ssh`: it goes by the user database, not by HOME. */
-const homeFolder = (): string => {
-  try {
-    return userInfo().homedir
-  } catch {
-    return homedir()
-  }
-}
+const homeFolder = (): string => valueOr(() => userInfo().homedir, undefined) ?? homedir()
 
 /** This program, this configuration and this user, as a line for cron names them. */
 const cronPlace = (config: string): CronPlace => {
@@ -167,10 +162,10 @@ const cronPlace = (config: string): CronPlace => {
 
 /** Whether a later process finds the same configuration under this path: not in a pipe or another file that this process has open. */
 const isLasting = (config: string): boolean =>
-  succeeds(() => {
+  valueOr(() => {
     const path = resolve(config)
     return !isInherited(path) && !isInherited(realpathSync(path)) && statSync(path).isFile()
-  })
+  }, false)
 
 /** Whether cron could start it by name: it is executable, and the `node` of its first line is the one that runs now. */
 const startsByItself = (zipper: string, node: string): boolean => {
