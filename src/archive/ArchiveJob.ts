@@ -6,7 +6,7 @@ import { allWell, errorOf, type FolderResult, type RunSummary, summarize, totals
 import { withHooks } from "../runs/Hooks.ts"
 import { JobStates } from "../runs/JobState.ts"
 import { Lock, LockError } from "../runs/Lock.ts"
-import { archiveMessages, type NotifyOn } from "../runs/MessageTexts.ts"
+import { archiveMessages, type MessageOptions } from "../runs/MessageTexts.ts"
 import { archiveHistory, archiveSummary, nextArchiveState } from "../runs/nextState.ts"
 import { publishedByState } from "../runs/PublishedFolders.ts"
 import { asPreflight, makeWorkList, orWarn, PreflightError, type WorkList } from "../runs/Run.ts"
@@ -30,7 +30,10 @@ import { showRun } from "./ArchiveProgress.ts"
 import { decide, isGraftedAsBefore, missingWhole } from "./Changes.ts"
 
 /** The keys of the configuration that the job itself goes by; the rest is in the services' layers. */
-export interface RunArchiveConfig extends FolderSettings, ExcludeRules {
+export interface RunArchiveConfig
+  extends FolderSettings,
+    ExcludeRules,
+    Pick<MessageOptions, "notify_on" | "reminder_hours"> {
   readonly source_path: string
   readonly target_path: string
   readonly folders: string
@@ -40,8 +43,6 @@ export interface RunArchiveConfig extends FolderSettings, ExcludeRules {
   readonly compare: Compare
   readonly lockfile_path: string
   readonly lock_wait_seconds?: number
-  readonly notify_on: ReadonlyArray<NotifyOn>
-  readonly reminder_hours: number
 }
 
 interface RunOptions {
@@ -80,7 +81,7 @@ export const runArchive = Effect.fn("runArchive")(function* (config: RunArchiveC
       messages: {
         of: { job: archiveJobKey, task: "run" },
         reminder_hours: config.reminder_hours,
-        ...archiveMessages(host, config.notify_on, { run, whole })
+        ...archiveMessages({ host, run, notify_on: config.notify_on }, whole)
       }
     },
     (onResult) => withHooks(run)(archiveJob(config, options, list, onResult))

@@ -5,7 +5,7 @@ import { alertsKeyOf, type Job, targetOf } from "../config/ReplicationJob.ts"
 import type { AlertsOf } from "../runs/Alerts.ts"
 import { Lock, LockError } from "../runs/Lock.ts"
 import { withMessages } from "../runs/Messages.ts"
-import { type NotifyOn, pruneMessages } from "../runs/MessageTexts.ts"
+import { type MessageOptions, pruneMessages } from "../runs/MessageTexts.ts"
 import { type PruneDocument, type ReplicaResult, summarize, totals } from "../runs/PruneResult.ts"
 import { PreflightError, retryTransient, stoppedBySignal, waitForLock } from "../runs/Run.ts"
 import { utcSeconds } from "../text/Time.ts"
@@ -17,21 +17,17 @@ import { Receiver } from "./Receiver.ts"
 import { isBeside } from "./ReplaceParent.ts"
 import { failPreflight, missingOn, type Survey, survey, targetNames } from "./Survey.ts"
 
-interface PruneOptions {
-  readonly run: string
+interface PruneOptions extends MessageOptions {
   readonly retries: number
   readonly lockfile: string
   /** How many seconds to wait for a lock that is held; left out: none. */
   readonly lockWait?: number
   /** The jobs that send these replicas on, as far as the configuration names them. */
   readonly readers: ReadonlyArray<Reader>
-  readonly host: string
   /** Whether it is a job of the configuration. */
   readonly named: boolean
   /** Gets what was done before a signal ended it. */
   readonly onUnfinished?: (summary: PruneDocument) => Effect.Effect<void>
-  readonly notify_on: ReadonlyArray<NotifyOn>
-  readonly reminder_hours: number
 }
 
 /** A job that sends replicas on. */
@@ -47,13 +43,12 @@ export interface Reader {
  * one of these does not answer; with LockError while one of them is at work. Other failures are in the summary.
  */
 export const runPrune = Effect.fn("Prune.run")(function* (job: Job, retention: Retention, options: PruneOptions) {
-  const { host, named, notify_on, reminder_hours, run } = options
-  const of: AlertsOf = { job: alertsKeyOf(job, named), task: "prune" }
+  const of: AlertsOf = { job: alertsKeyOf(job, options.named), task: "prune" }
   return yield* pruneReplicas(job, retention, options).pipe(
     Effect.onInterrupt(() =>
       Effect.logError("stopped by a signal before it was done: the snapshots that were not destroyed yet stay")
     ),
-    withMessages({ of, reminder_hours }, pruneMessages(host, notify_on, { run, job: job.name }))
+    withMessages({ of, reminder_hours: options.reminder_hours }, pruneMessages(options, job.name))
   )
 })
 

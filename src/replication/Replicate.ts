@@ -3,7 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { alertsKeyOf, type Job, targetOf } from "../config/ReplicationJob.ts"
-import { type NotifyOn, replicationMessages } from "../runs/MessageTexts.ts"
+import { type MessageOptions, replicationMessages } from "../runs/MessageTexts.ts"
 import { nextReplicationState, replicationHistory, replicationSummary } from "../runs/nextState.ts"
 import { type DatasetResult, type ReplicationSummary, summarize, totals } from "../runs/ReplicationResult.ts"
 import { asPreflight, makeWorkList, PreflightError, retryTransient, type WorkList } from "../runs/Run.ts"
@@ -22,21 +22,16 @@ import { type DatasetPair, failPreflight, missingPermissions, placeOf, type Surv
 import { Transfer } from "./Transfer.ts"
 
 /** What the configuration, the command line and the process add to a job. */
-export interface RunReplicationOptions {
-  /** Short id of this run, in every log line. */
-  readonly run: string
+export interface RunReplicationOptions extends MessageOptions {
   /** Targets that have diverged may be taken back to the latest common snapshot. */
   readonly rollback: boolean
   readonly retries: number
   readonly lockfile: string
   /** See SupervisedRun. */
   readonly lockWait?: number
-  readonly host: string
   readonly pid: number
   /** Whether it is a job of the configuration: only those have a state. */
   readonly named: boolean
-  readonly notify_on: ReadonlyArray<NotifyOn>
-  readonly reminder_hours: number
   /** Gets what was done by a run that a signal or an error ended. */
   readonly onUnfinished?: (summary: ReplicationSummary) => Effect.Effect<void>
 }
@@ -47,7 +42,7 @@ export interface RunReplicationOptions {
  * PreflightError when it cannot start.
  */
 export const runReplication = Effect.fn("Replication.run")(function* (job: Job, options: RunReplicationOptions) {
-  const { host, lockWait, lockfile, named, notify_on, pid, reminder_hours, run } = options
+  const { lockWait, lockfile, named, pid, reminder_hours, run } = options
   const kept = "what was received stays, and the next run goes on there"
   const list = makeWorkList({ noun: "dataset", done: "replicated", kept: [kept, kept] })
   return yield* superviseRun(
@@ -69,7 +64,7 @@ export const runReplication = Effect.fn("Replication.run")(function* (job: Job, 
       messages: {
         of: { job: alertsKeyOf(job, named), task: "run" },
         reminder_hours,
-        ...replicationMessages(host, notify_on, { run, job: job.name })
+        ...replicationMessages(options, job.name)
       }
     },
     (note) => replicate(job, options, list, (result) => Effect.map(note(result), () => list.end(result.dataset)))

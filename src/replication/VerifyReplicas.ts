@@ -7,7 +7,7 @@ import { Ping } from "../notify/Ping.ts"
 import { type JobState, JobStates } from "../runs/JobState.ts"
 import { Lock } from "../runs/Lock.ts"
 import { withMessages } from "../runs/Messages.ts"
-import { type NotifyOn, verifyReplicasMessages } from "../runs/MessageTexts.ts"
+import { type MessageOptions, verifyReplicasMessages } from "../runs/MessageTexts.ts"
 import { Metrics } from "../runs/Metrics.ts"
 import { asPreflight, orWarn, PreflightError, retryTransient, waitForLock } from "../runs/Run.ts"
 import {
@@ -33,14 +33,10 @@ import { sourcesOf } from "./RecoverPlan.ts"
 import { minimalRoots } from "./Selection.ts"
 import { failPreflight, missingOn, SourceError, survey, targetNames } from "./Survey.ts"
 
-interface VerifyReplicasOptions {
-  readonly run: string
+interface VerifyReplicasOptions extends MessageOptions {
   readonly retries: number
   readonly lockfile: string
   readonly lockWait?: number
-  readonly host: string
-  readonly notify_on: ReadonlyArray<NotifyOn>
-  readonly reminder_hours: number
   /** Every block of the newest snapshot of each replica is read. */
   readonly read: boolean
 }
@@ -51,7 +47,7 @@ interface VerifyReplicasOptions {
  * with PreflightError when there is nothing to look at or the host of the replicas does not answer.
  */
 export const runVerifyReplicas = Effect.fn("VerifyReplicas.run")(function* (job: Job, options: VerifyReplicasOptions) {
-  const { host, notify_on, reminder_hours, run } = options
+  const { reminder_hours, run } = options
   const key = alertsKeyOf(job, true)
   const states = yield* JobStates
   const ping = yield* Ping
@@ -63,7 +59,7 @@ export const runVerifyReplicas = Effect.fn("VerifyReplicas.run")(function* (job:
     Effect.onInterrupt(() => Effect.logError("stopped by a signal: only replicas read to their end are remembered")),
     withMessages(
       { of: { job: key, task: "verify" }, reminder_hours },
-      verifyReplicasMessages(host, notify_on, { run, job: job.name }),
+      verifyReplicasMessages(options, job.name),
       undefined,
       (report) => ping.fail(`${report}\nrun ${run}`)
     )

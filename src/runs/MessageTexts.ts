@@ -14,6 +14,18 @@ import * as Verify from "./VerifyResult.ts"
 
 export type NotifyOn = "failure" | "success" | "recovery"
 
+/** Which messages a job sends, and what they name. */
+export interface MessageOptions {
+  /** Id of the run, as in the log. */
+  readonly run: string
+  readonly host: string
+  readonly notify_on: ReadonlyArray<NotifyOn>
+  /** After so many hours a failure that lasts is reported again. */
+  readonly reminder_hours: number
+}
+
+type Options = Omit<MessageOptions, "reminder_hours">
+
 /** At most this many folders or datasets are named in one message. */
 const named = 20
 
@@ -22,12 +34,9 @@ const ofTarget = "snapshots of the target"
 const ofNames = "names of folders"
 const hookAfter = "hook after"
 
-export const archiveMessages = (
-  host: string,
-  notifyOn: ReadonlyArray<NotifyOn>,
-  { run, whole }: { readonly run: string; readonly whole: boolean }
-): JobMessages<Archive.RunSummary> =>
-  messagesOf(host, notifyOn, run, {
+/** The messages of the archive job. `whole`: the run is of all folders. */
+export const archiveMessages = (options: Options, whole: boolean): JobMessages<Archive.RunSummary> =>
+  messagesOf(options, {
     noun: "folder",
     done: "archived",
     documentOf: archiveDocument,
@@ -62,29 +71,23 @@ const encoded = <A, I>(schema: Schema.Schema<A, I>, document: NoInfer<A>): I | u
 export const archiveDocument = (summary: Archive.RunSummary): unknown =>
   encoded(Archive.RunDocument, { ...summary, dry_run: false })
 
-export const replicationMessages = (
-  host: string,
-  notifyOn: ReadonlyArray<NotifyOn>,
-  { job, run }: { readonly run: string; readonly job: string }
-): JobMessages<Replication.ReplicationSummary> => {
+export const replicationMessages = (options: Options, job: string): JobMessages<Replication.ReplicationSummary> => {
   const failing = ({ datasets }: Replication.ReplicationSummary) =>
     datasets.flatMap((result) =>
       result.result === "failed" || result.result === "refused"
         ? [{ name: result.dataset, reason: Replication.describe(result) }]
         : []
     )
-  return messagesOf(host, notifyOn, run, {
+  return messagesOf(options, {
     job,
     noun: "dataset",
     done: "replicated",
     documentOf: (summary) => encoded(Replication.ReplicationDocument, { ...summary, dry_run: false }),
     failing,
-    covers: () => true,
     failed: (summary) => `${failing(summary).length} of ${summary.datasets.length} datasets were not replicated`,
     succeeded: (summary) => (remarksOf(summary).length === 0 ? "all well" : "done, with remarks"),
     remarks: remarksOf,
-    totals: Replication.totals,
-    ending: () => `, job ${plain(job)}`
+    totals: Replication.totals
   })
 }
 
@@ -97,12 +100,8 @@ const remarksOf = ({ datasets, remarks }: Replication.ReplicationSummary): Reado
   ]
 }
 
-export const pruneMessages = (
-  host: string,
-  notifyOn: ReadonlyArray<NotifyOn>,
-  { job, run }: { readonly run: string; readonly job: string }
-): JobMessages<Prune.PruneDocument> =>
-  messagesOf(host, notifyOn, run, {
+export const pruneMessages = (options: Options, job: string): JobMessages<Prune.PruneDocument> =>
+  messagesOf(options, {
     job,
     noun: "replica",
     done: "pruned",
@@ -114,7 +113,6 @@ export const pruneMessages = (
         if (first === undefined) return []
         return [{ name: result.result === "failed" ? result.target : first.name, reason: first.reason }]
       }),
-    covers: () => true,
     listed: ({ replicas }) => replicas.flatMap(failuresOf),
     failed: ({ failed, not_found }) =>
       [
@@ -122,8 +120,7 @@ export const pruneMessages = (
         ...(failed > 0 ? [`${count(failed, "snapshot")} could not be destroyed`] : [])
       ].join(", "),
     succeeded: () => "pruned",
-    totals: Prune.totals,
-    ending: () => `, job ${plain(job)}`
+    totals: Prune.totals
   })
 
 const failuresOf = (result: Prune.ReplicaResult): ReadonlyArray<Failure> => {
@@ -133,12 +130,8 @@ const failuresOf = (result: Prune.ReplicaResult): ReadonlyArray<Failure> => {
 }
 
 /** The messages of a verify. `whole`: of all folders. */
-export const verifyMessages = (
-  host: string,
-  notifyOn: ReadonlyArray<NotifyOn>,
-  { run, whole }: { readonly run: string; readonly whole: boolean }
-): JobMessages<Verify.VerifySummary> => {
-  const messages = messagesOf<Verify.VerifySummary>(host, notifyOn, run, {
+export const verifyMessages = (options: Options, whole: boolean): JobMessages<Verify.VerifySummary> => {
+  const messages = messagesOf<Verify.VerifySummary>(options, {
     noun: "archive",
     done: "verified",
     documentOf: (summary) => encoded(Verify.VerifyDocument, summary),
@@ -155,8 +148,7 @@ export const verifyMessages = (
       return `${bad} of ${count(summary.folders.length, "archive")} ${bad === 1 ? "is" : "are"} not good`
     },
     succeeded: ({ left = [] }) => `all archives${left.length === 0 ? "" : " that were due"} are good`,
-    totals: Verify.totals,
-    ending: () => ""
+    totals: Verify.totals
   })
   // A call that found nothing due has no news.
   const hasNews = (summary: Verify.VerifySummary) => summary.folders.length > 0 || messages.failing(summary).length > 0
@@ -164,18 +156,13 @@ export const verifyMessages = (
 }
 
 /** The messages of a verification of a job's replicas. */
-export const verifyReplicasMessages = (
-  host: string,
-  notifyOn: ReadonlyArray<NotifyOn>,
-  { job, run }: { readonly run: string; readonly job: string }
-): JobMessages<Replicas.VerifyReplicasDocument> =>
-  messagesOf(host, notifyOn, run, {
+export const verifyReplicasMessages = (options: Options, job: string): JobMessages<Replicas.VerifyReplicasDocument> =>
+  messagesOf(options, {
     job,
     noun: "replica",
     done: "verified",
     documentOf: (summary) => encoded(Replicas.VerifyReplicasDocument, summary),
     failing: Replicas.failuresOf,
-    covers: () => true,
     failed: ({ bad, pools, replicas, source_error }) => {
       if (bad > 0) return `${bad} of ${count(replicas.length, "replica")} ${bad === 1 ? "is" : "are"} not good`
       const [sick] = pools.filter(({ findings }) => findings.length > 0)
@@ -183,13 +170,14 @@ export const verifyReplicasMessages = (
     },
     succeeded: () => "all replicas are good",
     remarks: ({ pools }) => pools.flatMap(({ remark }) => (remark === undefined ? [] : [`- ${plain(remark)}`])),
-    totals: Replicas.totals,
-    ending: () => `, job ${plain(job)}`
+    totals: Replicas.totals
   })
 
 type Failure = ReturnType<JobMessages<unknown>["failing"]>[number]
 
-interface Texts<A> extends Pick<JobMessages<A>, "failing" | "covers" | "documentOf"> {
+interface Texts<A> extends Pick<JobMessages<A>, "failing" | "documentOf"> {
+  /** Left out: all names. */
+  readonly covers?: JobMessages<A>["covers"]
   readonly noun: "folder" | "dataset" | "replica" | "archive"
   readonly done: "archived" | "replicated" | "pruned" | "verified"
   readonly job?: string
@@ -199,20 +187,16 @@ interface Texts<A> extends Pick<JobMessages<A>, "failing" | "covers" | "document
   readonly succeeded: (summary: A) => string
   readonly remarks?: (summary: A) => ReadonlyArray<string>
   readonly totals: (summary: A) => string
-  /** Follows the id of the run. */
-  readonly ending: (summary: A) => string
+  /** Follows the id of the run; left out: the name of the job, if it has one. */
+  readonly ending?: (summary: A) => string
 }
 
-const messagesOf = <A>(
-  host: string,
-  notifyOn: ReadonlyArray<NotifyOn>,
-  run: string,
-  texts: Texts<A>
-): JobMessages<A> => {
+const messagesOf = <A>({ host, notify_on, run }: Options, texts: Texts<A>): JobMessages<A> => {
   const message = (kind: NotifyOn, what: string, lines: ReadonlyArray<string>): Notification | undefined =>
-    notifyOn.includes(kind) ? { title: `zipper: ${what} on ${host}`, message: lines.join("\n") } : undefined
+    notify_on.includes(kind) ? { title: `zipper: ${what} on ${host}`, message: lines.join("\n") } : undefined
   const ofJob = texts.job === undefined ? "" : `${texts.job}: `
-  const { covers, documentOf, failing, noun } = texts
+  const byJob = texts.job === undefined ? "" : `, job ${plain(texts.job)}`
+  const { covers = () => true, documentOf, ending = () => byJob, failing, noun } = texts
   return {
     failing,
     covers,
@@ -224,7 +208,7 @@ const messagesOf = <A>(
     ofSummary: (summary) => {
       const bad = failing(summary).length > 0
       const lines = bad ? listed((texts.listed ?? failing)(summary)) : (texts.remarks?.(summary) ?? [])
-      const end = [texts.totals(summary), `run ${run}${texts.ending(summary)}`]
+      const end = [texts.totals(summary), `run ${run}${ending(summary)}`]
       return message(bad ? "failure" : "success", ofJob + (bad ? texts.failed : texts.succeeded)(summary), [
         ...lines,
         ...(lines.length > 0 ? [""] : []),

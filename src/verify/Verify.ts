@@ -6,7 +6,7 @@ import { archiveJobKey } from "../config/ReplicationJob.ts"
 import { Ping } from "../notify/Ping.ts"
 import { JobStates } from "../runs/JobState.ts"
 import { withMessages } from "../runs/Messages.ts"
-import { type NotifyOn, verifyMessages } from "../runs/MessageTexts.ts"
+import { type MessageOptions, verifyMessages } from "../runs/MessageTexts.ts"
 import { Metrics } from "../runs/Metrics.ts"
 import { publishedFolders } from "../runs/PublishedFolders.ts"
 import { makeWorkList, shortened, stoppedBySignal } from "../runs/Run.ts"
@@ -135,22 +135,14 @@ const leftOutText = (folder: FolderName, { place }: JobWords): string =>
   `${folder}: its archive was not good at its last check, and waits by --limit; to read it now: ${commandOf(["zipper", "verify", ...place], folder)}`
 
 /** The same with metrics, messages, and a ping of a failure. A ping of a good end would stand in for that of a run. */
-export const runVerify = Effect.fn("AnnouncedVerify")(function* (
-  options: VerifyOptions & {
-    readonly run: string
-    readonly host: string
-    readonly notify_on: ReadonlyArray<NotifyOn>
-    readonly reminder_hours: number
-  }
-) {
-  const { folders, host, notify_on, reminder_hours, run } = options
-  const messages = verifyMessages(host, notify_on, { run, whole: folders.length === 0 })
+export const runVerify = Effect.fn("Verify.run")(function* (options: VerifyOptions & MessageOptions) {
+  const { folders, reminder_hours, run } = options
   const ping = yield* Ping
   return yield* verify(options).pipe(
     Effect.tap(() => Effect.flatMap(Metrics, ({ rewrite }) => rewrite)),
     withMessages(
       { of: { job: archiveJobKey, task: "verify" }, reminder_hours },
-      messages,
+      verifyMessages(options, folders.length === 0),
       // A name that was mistyped is for the user who typed it.
       (error) => !(error instanceof UnknownFolders),
       (report) => ping.fail(`${report}\nrun ${run}`)

@@ -94,7 +94,7 @@ describe("the archive job with target_snapshots", () => {
     Effect.gen(function* () {
       const kit = yield* makeKit(twoFolders(), { targetSnapshots: answering({ ...well, error: "busy" }) })
       const summary = yield* kit.run()
-      const { covers, failing } = archiveMessages("nas", ["failure"], { run: "ab12cd", whole: false })
+      const { covers, failing } = archiveMessages({ host: "nas", notify_on: ["failure"], run: "ab12cd" }, false)
       assert.deepStrictEqual(failing(summary), [{ name: "snapshots of the target", reason: "busy" }])
       assert.isTrue(covers(summary, "snapshots of the target"))
       assert.isFalse(covers(summary, "MAIL"))
