@@ -220,17 +220,10 @@ export interface Answers {
 /** The value of a configuration file with these answers, keys in their usual order. */
 export const configFrom = (answers: Answers): Record<string, unknown> => {
   const { gotify } = answers
-  const { token } = gotify ?? {}
+  const token = gotify?.token && Redacted.value(gotify.token)
   return inOrder(ConfigDocument.fields, {
     ...answers,
-    ...(gotify === undefined
-      ? {}
-      : {
-          gotify: inOrder(Gotify.fields, {
-            ...gotify,
-            ...(token === undefined ? {} : { token: Redacted.value(token) })
-          })
-        })
+    gotify: gotify && inOrder(Gotify.fields, { ...gotify, token })
   })
 }
 
@@ -240,25 +233,24 @@ export const withoutSecrets = (config: Config): Record<string, unknown> => {
   return inOrder(ConfigDocument.fields, {
     ...config,
     compression: inOrder(Compression.fields, config.compression),
-    ...(config.target_snapshots === undefined
-      ? {}
-      : { target_snapshots: inOrder(RetentionConfig.fields, config.target_snapshots) }),
+    target_snapshots: retentionOf(config.target_snapshots),
     replication: config.replication.map((job) =>
       inOrder(ReplicationJob.fields, {
         ...job,
-        ...(job.retention === undefined ? {} : { retention: inOrder(RetentionConfig.fields, job.retention) }),
-        ...(job.source_retention === undefined
-          ? {}
-          : { source_retention: inOrder(RetentionConfig.fields, job.source_retention) })
+        retention: retentionOf(job.retention),
+        source_retention: retentionOf(job.source_retention)
       })
     ),
-    ...(gotify === undefined ? {} : { gotify: inOrder(Gotify.fields, { ...gotify, url: maskAddress(gotify.url) }) }),
-    ...(mqtt === undefined ? {} : { mqtt: inOrder(Mqtt.fields, mqtt) })
+    gotify: gotify && inOrder(Gotify.fields, { ...gotify, url: maskAddress(gotify.url) }),
+    mqtt: mqtt && inOrder(Mqtt.fields, mqtt)
   })
 }
 
+const retentionOf = (retention: object | undefined) => retention && inOrder(RetentionConfig.fields, retention)
+
 export const render = (config: Config): string => `${JSON.stringify(withoutSecrets(config), undefined, 2)}\n`
 
+/** Leaves out what is undefined, and hides secrets. */
 const inOrder = (fields: object, values: object): Record<string, unknown> => {
   const given = new Map<string, unknown>(Object.entries(values))
   return Object.fromEntries(

@@ -139,20 +139,23 @@ export const remarks = (source: FolderPlace, target: FolderPlace): ReadonlyArray
     : []
 }
 
-/** Which folders of the source are archived, a line each; the first says that there are none where `none`. */
-export const choiceAt = Effect.fnUntraced(function* (path: string, pattern: string) {
-  const { matching, others, unsafe } = yield* chooseFolders(path, wholeName(pattern))
-  const none = `no folder in ${path} has a name that ${nameRule(pattern)}`
-  return {
-    none: matching.length === 0,
-    others,
-    lines: [
-      matching.length === 0 ? none : `folders to archive: ${someNames(matching)}`,
-      ...(others.length === 0 ? [] : [`not to archive, by "folders": ${someNames(others)}`]),
-      ...(unsafe.length === 0 ? [] : [`not to archive before they are renamed: ${someNames(unsafe)}`])
-    ]
-  }
-})
+/** Which folders of the source are archived, a line each; the first says that there are none where `none`, or why none is known. */
+export const choiceAt = Effect.fnUntraced(
+  function* (path: string, pattern: string) {
+    const { matching, others, unsafe } = yield* chooseFolders(path, wholeName(pattern))
+    const none = `no folder in ${path} has a name that ${nameRule(pattern)}`
+    return {
+      none: matching.length === 0,
+      others,
+      lines: [
+        matching.length === 0 ? none : `folders to archive: ${someNames(matching)}`,
+        ...(others.length === 0 ? [] : [`not to archive, by "folders": ${someNames(others)}`]),
+        ...(unsafe.length === 0 ? [] : [`not to archive before they are renamed: ${someNames(unsafe)}`])
+      ]
+    }
+  },
+  Effect.catchAll(({ message }) => Effect.succeed({ lines: [message], none: true, others: [] }))
+)
 
 /** The options of `config init`. */
 export interface InitFlags {
@@ -220,9 +223,7 @@ export const answersFrom = Effect.fn("ConfigByOptions")(function* (flags: InitFl
   if (problems.length > 0) return yield* Effect.fail(problems)
   if (sourcePlace !== undefined && targetPlace !== undefined) {
     yield* Effect.forEach(remarks(sourcePlace, targetPlace), (line) => Effect.logWarning(line))
-    const { lines, none, others } = yield* choiceAt(sourcePlace.path, folders ?? defaultFolders).pipe(
-      Effect.catchAll(({ message }) => Effect.succeed({ lines: [message], none: true, others: [] }))
-    )
+    const { lines, none, others } = yield* choiceAt(sourcePlace.path, folders ?? defaultFolders)
     yield* Effect.forEach(lines, (line) => (none ? Effect.logWarning(line) : Effect.logInfo(line)))
     if (none && others.length > 0) {
       yield* Effect.logWarning(`set "folders" in the configuration: "${everyFolder}" takes every folder`)

@@ -184,9 +184,7 @@ const askFolders = Effect.fnUntraced(function* (path: string) {
   const { ask, say } = yield* Questions
   let folders = defaultFolders
   for (;;) {
-    const { lines, none, others } = yield* choiceAt(path, folders).pipe(
-      Effect.catchAll(({ message }) => Effect.succeed({ lines: [message], none: true, others: [] }))
-    )
+    const { lines, none, others } = yield* choiceAt(path, folders)
     yield* Effect.forEach(lines, (line) => say(`Note: ${line}.`))
     if (!none || others.length === 0) return folders === defaultFolders ? {} : { folders }
     for (;;) {
