@@ -1,4 +1,5 @@
 import { resolve } from "node:path"
+import type { Command } from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { defaultThreads, wholeName } from "../config/Config.ts"
@@ -42,11 +43,7 @@ export const archiveFlags = {
   )
 }
 
-interface ConfiguredFlags {
-  readonly config: string | undefined
-  readonly prev: boolean
-  readonly at: string | undefined
-}
+type ConfiguredFlags = Command.ParseConfig<typeof configuredFlags>
 
 /** The archives that the options choose: which of the two, where they are read, how messages name them. */
 export interface ChosenArchives<Words extends PlaceWords = PlaceWords> {

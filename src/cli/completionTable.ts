@@ -132,25 +132,18 @@ const valuesOf = (
 /** Names of commands, some of two words: each word is completed by itself. */
 const phrases = (of: ReadonlyArray<string>): Values => ({ kind: "phrases", of, placeholder: "COMMAND" })
 
-const help: CompletedOption = {
-  names: ["--help", "-h"],
+const flag = (text: string, ...names: ReadonlyArray<string>): CompletedOption => ({
+  names,
   repeated: false,
   values: undefined,
-  text: "explain the command"
-}
+  text
+})
 
-const versionOption: CompletedOption = {
-  names: ["--version"],
-  repeated: false,
-  values: undefined,
-  text: "print the version"
-}
-
+const help = flag("explain the command", "--help", "-h")
+const versionOption = flag("print the version", "--version")
 const shellOption: CompletedOption = {
-  names: ["--completions"],
-  repeated: false,
-  values: { kind: "words", of: shells.filter((shell) => shell !== "sh"), placeholder: "SHELL" },
-  text: "print completions"
+  ...flag("print completions", "--completions"),
+  values: { kind: "words", of: shells.filter((shell) => shell !== "sh"), placeholder: "SHELL" }
 }
 
 const shortened = (text: string): string => text.split(/[.:;](?: |$)/, 1)[0] ?? ""

@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 import { FolderName } from "../source/FolderName.ts"
 import { isFolder } from "../store/SafeFolder.ts"
 import { fromDisk, type StoreError } from "../store/StoreError.ts"
-import { Disk, type DiskError } from "../system/Disk.ts"
+import { Disk, type DiskError, unless } from "../system/Disk.ts"
 import { optional } from "../text/Document.ts"
 import { Instant } from "../text/Time.ts"
 import { Outcome } from "./Run.ts"
@@ -108,15 +108,12 @@ export class History extends Context.Tag("zipper/History")<
   }
 >() {
   static readonly layer = (settings: StateSettings): Layer.Layer<History, never, Disk> =>
-    Layer.effect(
-      History,
-      Effect.map(Disk, (disk) => makeHistory(disk, settings))
-    )
+    Layer.effect(History, makeHistory(settings))
 
   static readonly layerDryRun = (settings: StateSettings): Layer.Layer<History, never, Disk> =>
     Layer.effect(
       History,
-      Effect.map(Disk, (disk) => ({ ...makeHistory(disk, settings), end: () => Effect.void }))
+      Effect.map(makeHistory(settings), ({ runs }) => ({ runs, end: () => Effect.void }))
     )
 
   static readonly layerNone: Layer.Layer<History> = Layer.succeed(History, {
@@ -139,7 +136,8 @@ const encode = Schema.encode(Line)
 const decode = Schema.decodeUnknownOption(Line)
 
 /** No lock is taken: runs of several jobs add lines at the same time. */
-const makeHistory = (disk: typeof Disk.Service, settings: StateSettings) => {
+const makeHistory = Effect.fnUntraced(function* (settings: StateSettings) {
+  const disk = yield* Disk
   const current = join(settings.dir, "history.jsonl")
 
   const end = Effect.fn("History.end")(
@@ -174,12 +172,7 @@ const makeHistory = (disk: typeof Disk.Service, settings: StateSettings) => {
     const next = String(last === undefined ? 1 : numberOf(last) + 1).padStart(6, "0")
     const full = join(settings.dir, `history-${next}-${run}.jsonl`)
     // Another run may have been first.
-    yield* disk.rename(current, full).pipe(
-      Effect.catchIf(
-        (error) => error.code === "ENOENT",
-        () => Effect.void
-      )
-    )
+    yield* disk.rename(current, full).pipe(unless("ENOENT"))
     const names = yield* fullOnes
     yield* Effect.forEach(
       names.slice(0, Math.max(0, names.length - fullKept)),
@@ -206,7 +199,7 @@ const makeHistory = (disk: typeof Disk.Service, settings: StateSettings) => {
   )
 
   return { end, runs }
-}
+})
 
 const parseLines = (texts: ReadonlyArray<string>) => {
   const found = new Map<string, HistoryRun>()
@@ -265,12 +258,7 @@ const makeParents = (path: string): Effect.Effect<void, DiskError, Disk> =>
 const makeOne = Effect.fnUntraced(function* (path: string) {
   const disk = yield* Disk
   // Two runs may begin at the same instant.
-  yield* disk.makeFolder(path).pipe(
-    Effect.catchIf(
-      (error) => error.code === "EEXIST",
-      () => Effect.void
-    )
-  )
+  yield* disk.makeFolder(path).pipe(unless("EEXIST"))
   yield* disk.sync(`${dirname(path)}/.`)
 })
 

@@ -43,6 +43,12 @@ export interface DiskStat {
 /** Text goes to files as UTF-8. */
 export type Content = string | Uint8Array | ReadonlyArray<Uint8Array>
 
+/** Succeeds where the operation failed with this code. */
+export const unless =
+  (code: string) =>
+  <A, R>(operation: Effect.Effect<A, DiskError, R>) =>
+    Effect.catchAll(operation, (error) => (error.code === code ? Effect.void : error))
+
 /** Single operations on our own files (target, staging, state). An interruption waits for the one that is under way. */
 export class Disk extends Context.Tag("zipper/Disk")<
   Disk,
