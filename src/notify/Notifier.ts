@@ -27,8 +27,6 @@ export interface Notification {
   readonly title: string
   /** Markdown. */
   readonly message: string
-  /** Gotify priority; the configured one when left out. */
-  readonly priority?: number
   /** Of which command of which job it is, why it is sent, and that command's document: for a program that gets the message. */
   readonly about?: MessageSubject
   /** Another way has delivered it already. */
@@ -154,7 +152,7 @@ const messageRequest = (address: Address, settings: GotifySettings, notification
     HttpClientRequest.bodyUnsafeJson({
       title: notification.title,
       message: notification.message,
-      priority: notification.priority ?? settings.priority,
+      priority: settings.priority,
       extras: { "client::display": { contentType: "text/markdown" } }
     }),
     (request) => withLogin(request, address)

@@ -37,7 +37,6 @@ export interface ItemReport {
 /** Trouble that has not ended: when it began, how often it came since, and its last error. */
 interface Trouble {
   readonly since: number
-  readonly last: number
   readonly times: number
   readonly result: "failed" | "refused"
   readonly error: string
@@ -96,7 +95,7 @@ const addAttempt = (item: Tracked, entry: RunItem, timed: TimedRun, from: number
   item.target = target ?? item.target
   if (result === "failed" || result === "refused") {
     const { since, times } = item.trouble ?? { since: at, times: 0 }
-    item.trouble = { since, last: at, times: times + 1, result, error: error ?? result }
+    item.trouble = { since, times: times + 1, result, error: error ?? result }
     item.others = timed.covered - timed.run.failed
   } else {
     item.newest = { at, entry }
@@ -144,7 +143,7 @@ const applyState = (known: Map<string, Tracked>, state: JobState): void => {
     if (Number.isFinite(made)) item.archived = made
     const at = Date.parse(last_attempt_utc)
     const isFailing = result === "failed" || result === "refused"
-    item.trouble = isFailing ? (item.trouble ?? { since: at, last: at, times: 1, result, error }) : undefined
+    item.trouble = isFailing ? (item.trouble ?? { since: at, times: 1, result, error }) : undefined
   }
 }
 

@@ -69,8 +69,6 @@ export type Verdict = Omit<VerifyDocument["folders"][number], "findings"> & {
 
 export interface VerifySummary extends Omit<VerifyDocument, "folders"> {
   readonly folders: ReadonlyArray<Verdict>
-  /** Folders that have only a current archive. */
-  readonly without: ReadonlyArray<FolderName>
   /** Folders whose archive is not due, or waits. */
   readonly left?: ReadonlyArray<FolderName>
 }
@@ -78,7 +76,7 @@ export interface VerifySummary extends Omit<VerifyDocument, "folders"> {
 export const summarize = (
   all: Pick<
     VerifySummary,
-    "which" | "folders" | "without" | "left" | "seconds" | "unread" | "not_due" | "waiting" | "known_bad" | "errors"
+    "which" | "folders" | "left" | "seconds" | "unread" | "not_due" | "waiting" | "known_bad" | "errors"
   >
 ): VerifySummary => {
   const counted = (which: Verdict["result"]) => all.folders.filter(({ result }) => result === which).length

@@ -54,7 +54,6 @@ export interface PublishedArchive {
 
 /** The target or a folder of it cannot be looked at; the message says which and why. */
 export class ArchivesError extends Data.TaggedError("ArchivesError")<{
-  readonly path: string
   readonly message: string
   readonly cause?: unknown
 }> {}
@@ -196,12 +195,11 @@ const make = Effect.fnUntraced(function* (live: Layout.Layout, view?: TargetView
 const asArchivesError = (doing: string) =>
   Effect.mapError((error: DiskError | ArchivesError | TargetMissing | StoreError | ZfsError) => {
     if (error._tag === "ArchivesError") return error
-    if (error._tag === "ZfsError")
-      return new ArchivesError({ path: "", message: `${doing}: ${error.message}`, cause: error })
+    if (error._tag === "ZfsError") return new ArchivesError({ message: `${doing}: ${error.message}`, cause: error })
     const advice = error._tag === "DiskError" ? adviceOnReading(error.code) : ""
     // The message of a DiskError says once more what could not be done.
     const why = error._tag === "DiskError" ? `${error.path}: ${explain(error.cause)}` : error.message
-    return new ArchivesError({ path: error.path, message: `${doing}: ${why}${advice}`, cause: error })
+    return new ArchivesError({ message: `${doing}: ${why}${advice}`, cause: error })
   })
 
 const holdsSomething = Effect.fnUntraced(function* ({ folder, home }: Layout.FolderLayout) {
@@ -223,7 +221,7 @@ const open = Effect.fnUntraced(function* (paths: Layout.FolderLayout, which: Whi
   if (there === undefined) return undefined
   if (there.kind !== "directory") {
     const message = `${home} is ${kindOf(there)}, not a folder: nothing is read there, and no run writes there; put the folder itself in its place`
-    return yield* new ArchivesError({ path: home, message })
+    return yield* new ArchivesError({ message })
   }
   const names = namesOf(folder, which)
   const zip = yield* disk.stat(join(home, names.zip))

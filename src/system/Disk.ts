@@ -18,9 +18,8 @@ import {
   withRegular
 } from "./FileCalls.ts"
 
-/** One operation failed; `operation` completes "cannot …". `code`: its errno, such as ENOSPC. `transient`: another attempt may help. */
+/** One operation failed. `code`: its errno, such as ENOSPC. `transient`: another attempt may help. */
 export class DiskError extends Data.TaggedError("DiskError")<{
-  readonly operation: string
   readonly path: string
   readonly code: string | undefined
   readonly message: string
@@ -134,7 +133,6 @@ const attempt = <A>(operation: string, path: string, run: () => Promise<A>): Eff
       catch: (cause) => {
         const code = codeOf(cause)
         return new DiskError({
-          operation,
           path,
           code,
           // Folders are asked for as DIR/. where a symlink may be followed, and as DIR/..
@@ -268,7 +266,6 @@ const readBack = (from: string, to: string, written: string): Effect.Effect<void
 const different = (from: string, to: string, why: string) =>
   Effect.fail(
     new DiskError({
-      operation: "copy",
       path: to,
       code: undefined,
       message: `cannot copy ${from} to ${to}: ${why}. The disk, its connection or the memory garbles data: have them checked`,

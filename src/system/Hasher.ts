@@ -17,7 +17,6 @@ export type Checksums = typeof Checksums.Type
 
 /** A file could not be read for its checksums. A transient one without an errno in `cause` is of a worker thread, not of the file. */
 export class HashError extends Data.TaggedError("HashError")<{
-  readonly path: string
   readonly message: string
   readonly transient: boolean
   readonly cause?: unknown
@@ -138,7 +137,6 @@ const checksumsOf = (path: string, signal: AbortSignal, results: Results): Diges
 const unreadable = (path: string, signal: AbortSignal, cause: unknown): never => {
   if (signal.aborted) throw cause
   throw new HashError({
-    path,
     message: `cannot read ${path} for its checksums: ${cause instanceof WorkerEnded ? cause.message : explain(cause)}`,
     transient: cause instanceof WorkerEnded || isTransientCode(codeOf(cause)),
     cause

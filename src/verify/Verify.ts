@@ -79,11 +79,11 @@ export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
       if (!Exit.isInterrupted(exit)) return
       yield* Effect.logError(list.stopped())
       const errors = [stoppedBySignal] as const
-      const summary = summarize({ which, folders: done, without: [], ...unknown, seconds: yield* seconds, errors })
+      const summary = summarize({ which, folders: done, ...unknown, seconds: yield* seconds, errors })
       if (done.length > 0) yield* options.onUnfinished?.(summary) ?? Effect.void
     })
   )
-  const { lost, unread, without, ...all } = yield* choose(options)
+  const { lost, unread, ...all } = yield* choose(options)
   if (unread.length > 0) unknown = { unread }
   const { chosen, due } = yield* dueOf(all.chosen, options)
   list.begin(chosen)
@@ -100,7 +100,6 @@ export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
   const summary = summarize({
     which,
     folders: verdicts,
-    without,
     ...unknown,
     ...(due === undefined ? {} : countsOf(due)),
     seconds: yield* seconds
@@ -162,7 +161,7 @@ const choose = Effect.fnUntraced(function* ({ folders, which }: VerifyOptions) {
   const known = [...there, ...lost].sort()
   if (folders.length > 0) {
     const unknown = folders.filter((folder) => !known.includes(folder))
-    if (unknown.length === 0) return { chosen: [...new Set(folders)].sort(), lost, unread, without: [] }
+    if (unknown.length === 0) return { chosen: [...new Set(folders)].sort(), lost, unread }
     const message = `there are no archives of ${unknown.join(", ")} in ${archives.target}`
     yield* note
     return yield* new UnknownFolders({ folders: unknown, known, message })
@@ -172,7 +171,7 @@ const choose = Effect.fnUntraced(function* ({ folders, which }: VerifyOptions) {
     yield* note
     return yield* new NothingToVerify({ message })
   }
-  if (which === "current") return { chosen: known, lost, unread, without: [] }
+  if (which === "current") return { chosen: known, lost, unread }
   // A folder that was archived once has nothing before that, and nothing is wrong with it.
   const has = (folder: FolderName) =>
     Effect.map(
@@ -189,7 +188,7 @@ const choose = Effect.fnUntraced(function* ({ folders, which }: VerifyOptions) {
     yield* note
     return yield* new NothingToVerify({ message })
   }
-  return { chosen: [...chosen, ...lost].sort(), lost, unread, without }
+  return { chosen: [...chosen, ...lost].sort(), lost, unread }
 })
 
 /** Shows bytes read of all; takes those of the folder that is being read. */

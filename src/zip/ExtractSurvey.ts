@@ -263,7 +263,6 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
       ...totals,
       directory: RawPath.display(target.path),
       device: target.device,
-      makesDirectory: target.id === undefined,
       bytes: space.bytes(),
       conflicts: conflicts.some(),
       meeting: someOf(meeting.values(), displayPair),

@@ -19,7 +19,6 @@ export type NamePair = readonly [first: string, second: string]
 export interface RestorePlan {
   /** DIR, with every symlink on the way to it followed. */
   readonly directory: string
-  readonly makesDirectory: boolean
   /** Of the file system there: plans on one device share what is free. */
   readonly device: string
   readonly files: number

@@ -22,7 +22,6 @@ const diskBut = (closed: string) =>
         path.startsWith(closed)
           ? Effect.fail(
               new DiskError({
-                operation: "access",
                 path,
                 code: "EACCES",
                 message: `cannot write to ${path}: permission denied (EACCES)`,

@@ -134,7 +134,6 @@ describe("a folder", () => {
     const report = made([archiveRun(ago(4)), failed, again, nightly])
     assert.deepStrictEqual(folderOf(report, "ABCD")?.trouble, {
       since: ago(3) + 2000,
-      last: ago(2) + 2000,
       times: 2,
       result: "failed",
       error: "cannot read y"

@@ -26,7 +26,6 @@ import { fourLetters } from "../support/folders.ts"
 import { makeState } from "../support/program/state.ts"
 
 const failure = new DiskError({
-  operation: "rename",
   path: "x",
   code: "EIO",
   message: "broken",

@@ -91,7 +91,7 @@ describe("restore", () => {
   it.effect("examines an archive whose digests could not be taken", () =>
     Effect.gen(function* () {
       const set = yield* setOf("current")
-      const failure = new HashError({ path: set.zip, message: "no thread", transient: true })
+      const failure = new HashError({ message: "no thread", transient: true })
       const hasher = memoryHasher({ [set.zip]: [failure] })
       const world = Layer.mergeAll(worldOf([set]), hasher, memoryExtractor({ plans: { [set.zip]: plan } }))
       assert.strictEqual(resultOfAll(yield* Effect.provide(restore(requestFor({})), world)), "restored")

@@ -15,7 +15,6 @@ const nothing = { count: 0, first: [] }
 
 const planOf = (change: Partial<RestorePlan>): RestorePlan => ({
   directory: "/back",
-  makesDirectory: false,
   device: "1",
   files: 6,
   bytes: 60,

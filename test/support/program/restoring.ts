@@ -24,7 +24,6 @@ export const setOf = (which: Which, change: Partial<PublishedArchive> = {}) => s
 
 export const plan: RestorePlan = {
   directory: "/back",
-  makesDirectory: true,
   device: "1",
   files: 2,
   bytes: 30,

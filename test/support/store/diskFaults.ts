@@ -76,7 +76,6 @@ export const layer = (hooks: Hooks): Layer.Layer<Disk> =>
 const injected = (operation: Operation, code: string) =>
   Effect.fail(
     new DiskError({
-      operation: operation.name,
       path: operation.path,
       code,
       message: `cannot ${operation.name} ${operation.path}: injected ${code}`,

@@ -110,7 +110,7 @@ const digests = (file: string) =>
         sha256: createHash("sha256").update(content).digest("hex")
       }
     },
-    catch: (cause) => new HashError({ path: file, message: `cannot read ${file}`, transient: false, cause })
+    catch: (cause) => new HashError({ message: `cannot read ${file}`, transient: false, cause })
   })
 
 export const hasher = Layer.succeed(Hasher, {
