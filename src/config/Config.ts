@@ -133,7 +133,7 @@ const foldersProblem = (pattern: string): string | undefined => {
 const hardNames = [..."aA0 _-"].flatMap((letter) => [..."!.\n"].map((end) => `${letter.repeat(99)}${end}`))
 
 /** Far more than these names take. A pattern that tries each way to divide one takes years, and no signal stops it. */
-const endlessMillis = 5000
+const endlessMillis = 2000
 
 const isEndless = (wanted: RegExp): boolean => {
   const test = { wanted, hardNames }
