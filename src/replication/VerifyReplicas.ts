@@ -9,7 +9,7 @@ import { Lock } from "../runs/Lock.ts"
 import { withMessages } from "../runs/Messages.ts"
 import { type MessageOptions, verifyReplicasMessages } from "../runs/MessageTexts.ts"
 import { Metrics } from "../runs/Metrics.ts"
-import { asPreflight, orWarn, PreflightError, retryTransient, waitForLock } from "../runs/Run.ts"
+import { asPreflight, PreflightError, retryTransient, waitForLock } from "../runs/Run.ts"
 import {
   type PoolVerdict,
   type ReplicaVerdict,
@@ -17,6 +17,7 @@ import {
   totals,
   type VerifyReplicasDocument
 } from "../runs/VerifyReplicasResult.ts"
+import { orWarn } from "../system/Log.ts"
 import { Progress } from "../system/Progress.ts"
 import { bytes, count, duration, shellWord } from "../text/Text.ts"
 import { utcSeconds } from "../text/Time.ts"

@@ -76,12 +76,6 @@ export class PreflightError extends Data.TaggedError("PreflightError")<{
 export const asPreflight = <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.mapError(effect, (error) => new PreflightError({ message: error.message, cause: error }))
 
-/** A failure that only costs something later is a warning, which begins with `what`; `otherwise` is the result then. */
-export const orWarn =
-  <B>(what: string, otherwise: B) =>
-  <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A | B, never, R> =>
-    Effect.catchAll(effect, ({ message }) => Effect.as(Effect.logWarning(`${what}: ${message}`), otherwise))
-
 /**
  * Tries again after 1 s, 2 s, 4 s, … at most a minute, each up to 20 % shorter or longer, while the error is transient and at most
  * `retries` times. Each failure but the last is a warning in the log.

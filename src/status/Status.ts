@@ -33,6 +33,7 @@ import { parseChecksums } from "../store/Metadata.ts"
 import { ownFolders, PublishedArchives } from "../store/PublishedArchive.ts"
 import { Store } from "../store/Store.ts"
 import { Disk, DiskError } from "../system/Disk.ts"
+import { isDenied } from "../system/Errno.ts"
 import { count } from "../text/Text.ts"
 import { isAhead, utcSeconds } from "../text/Time.ts"
 import { isWithin } from "../zfs/DatasetName.ts"
@@ -165,8 +166,7 @@ const previousIn = Effect.fnUntraced(function* (folder: FolderName.FolderName, p
 })
 
 const unreadable = (error: DiskError): StatusError => {
-  const isDenied = error.code === "EACCES" || error.code === "EPERM"
-  const advice = isDenied ? "; ask as the user that runs the job (sudo zipper status …)" : ""
+  const advice = isDenied(error.code) ? "; ask as the user that runs the job (sudo zipper status …)" : ""
   return new StatusError({ message: `cannot tell how things stand: ${error.message}${advice}`, cause: error })
 }
 

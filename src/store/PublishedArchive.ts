@@ -7,7 +7,7 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type { FolderName } from "../source/FolderName.ts"
 import { Disk, type DiskError, type DiskStat } from "../system/Disk.ts"
-import { adviceOnReading, explain, isAboutUs } from "../system/Errno.ts"
+import { adviceOnReading, explain, isAboutUs, isDenied } from "../system/Errno.ts"
 import { bytes } from "../text/Text.ts"
 import { openTargetAt, type TargetView } from "../zfs/SnapshotAt.ts"
 import type { ZfsError } from "../zfs/ZfsCommand.ts"
@@ -273,7 +273,7 @@ const isThere = Effect.fnUntraced(
     return stats.some((stat) => stat !== undefined)
   },
   Effect.catchIf(
-    ({ code }) => code === "EACCES" || code === "EPERM",
+    ({ code }) => isDenied(code),
     ({ message }) =>
       Effect.as(Effect.logWarning(`${message}: what only the user of the runs may see is taken for not there`), false)
   )

@@ -6,7 +6,7 @@ import * as Schema from "effect/Schema"
 import type { FolderName } from "../source/FolderName.ts"
 import { SnapshotRef } from "../source/SourceView.ts"
 import { Disk, DiskError, unless } from "../system/Disk.ts"
-import { adviceOnWriting, isDamage } from "../system/Errno.ts"
+import { adviceOnWriting, isDamage, isDenied } from "../system/Errno.ts"
 import { Hasher, Sha256 } from "../system/Hasher.ts"
 import * as ArchiveIndex from "../zip/ArchiveIndex.ts"
 import { FolderFailure, type FolderRecord, FolderState } from "./FolderState.ts"
@@ -225,8 +225,6 @@ type Current = Omit<FolderRecord, "failure">
 const nothing: Current = { state: undefined, zipSize: undefined }
 const unknown: Current = { ...nothing, unknown: true }
 
-const isDenied = ({ code }: DiskError): boolean => code === "EACCES" || code === "EPERM"
-
 const current = (paths: Layout.FolderLayout, corrupt: Corrupt) =>
   Effect.gen(function* () {
     const { folder, home, names } = paths
@@ -244,7 +242,7 @@ const current = (paths: Layout.FolderLayout, corrupt: Corrupt) =>
     ).pipe(
       // An unreadable state makes its folder due, and fails there with a message of its own; the archive is still there.
       Effect.catchIf(
-        (error) => corrupt !== "report" || !isDenied(error),
+        (error) => corrupt !== "report" || !isDenied(error.code),
         (error) => Effect.as(logUnknown(folder, corrupt, error), undefined)
       )
     )

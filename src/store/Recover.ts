@@ -2,6 +2,7 @@ import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import type { FolderName } from "../source/FolderName.ts"
 import { Disk, type DiskError } from "../system/Disk.ts"
+import { orWarn } from "../system/Log.ts"
 import type { FolderLayout } from "./Layout.ts"
 import * as Layout from "./Layout.ts"
 import { back, forward, settle } from "./Publish.ts"
@@ -19,12 +20,12 @@ export const recover = Effect.fnUntraced(function* (layout: Layout.Layout, open:
   )
   if (open.size > 0) return report
   for (const path of [layout.job, layout.failures]) {
-    yield* removeDrafts(path).pipe(orWarn("an unfinished state file of an interrupted run stays"))
+    yield* removeDrafts(path).pipe(orWarn("an unfinished state file of an interrupted run stays", undefined))
   }
   yield* removeDrafts(layout.indexes, (name) => name.startsWith(".")).pipe(
-    orWarn("an unfinished index of an interrupted run stays")
+    orWarn("an unfinished index of an interrupted run stays", undefined)
   )
-  const staging = yield* removeTmp(layout).pipe(orWarn("the staging of an interrupted run stays"))
+  const staging = yield* removeTmp(layout).pipe(orWarn("the staging of an interrupted run stays", undefined))
   return { ...report, healed: [...report.healed, ...(staging ?? [])] }
 })
 
@@ -182,8 +183,3 @@ const removeTmp = Effect.fnUntraced(function* ({ tmp }: Layout.Layout) {
   yield* discard(tmp.root)
   return [`removed ${tmp.root}, the staging of an interrupted run`]
 })
-
-const orWarn =
-  (what: string) =>
-  <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>
-    Effect.catchAll(effect, (error) => Effect.as(Effect.logWarning(`${what}: ${error.message}`), undefined))

@@ -46,6 +46,9 @@ export const isTransientCode = anyOf(
     "ENETDOWN ENETUNREACH ENETRESET ENOTCONN ECONNABORTED ECONNRESET ECONNREFUSED EPIPE"
 )
 
+/** Whether this process lacks rights. */
+export const isDenied = anyOf("EACCES EPERM")
+
 /** Whether this process lacks rights or resources: then nothing is known of the file itself. */
 export const isAboutUs = anyOf("EACCES EPERM EMFILE ENFILE ENOMEM")
 
@@ -73,7 +76,7 @@ export const adviceOnWriting = (code: string | undefined): string => advice[code
 
 /** The same of reading what a run has written. */
 export const adviceOnReading = (code: string | undefined): string =>
-  code === "EACCES" || code === "EPERM" ? "; do this as the user who runs the job" : ""
+  isDenied(code) ? "; do this as the user who runs the job" : ""
 
 const advice: Readonly<Record<string, string>> = {
   EACCES: "; give the user that runs this job permission, or run it as its owner",

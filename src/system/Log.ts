@@ -214,3 +214,9 @@ export const layerFile = (settings: RotatingFileSettings & { readonly runId?: st
 /** Adds syslog through the program `logger`, facility daemon. Closing waits for the last lines, at most five seconds. */
 export const layerSyslog = (settings: SyslogSettings): Layer.Layer<never, never, Process> =>
   Logger.addScoped(syslogLogger(settings))
+
+/** A failure that only costs something later is a warning, which begins with `what`; `otherwise` is the result then. */
+export const orWarn =
+  <B>(what: string, otherwise: B) =>
+  <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A | B, never, R> =>
+    Effect.catchAll(effect, ({ message }) => Effect.as(Effect.logWarning(`${what}: ${message}`), otherwise))

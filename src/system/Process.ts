@@ -5,7 +5,7 @@ import { join } from "node:path"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { codeOf, explain, isTransientCode, valueOr } from "./Errno.ts"
+import { codeOf, explain, isDenied, isTransientCode, valueOr } from "./Errno.ts"
 import { type Completed, collect, lines, ProcessError, type Sink, type Supervised, supervise } from "./supervise.ts"
 
 export interface Invocation {
@@ -226,7 +226,7 @@ const startFailure =
       const what = existsSync(program) ? "the interpreter that its first line names is not there" : "no such program"
       return error("NotFound", program.includes("/") ? what : where)
     }
-    const reason = code === "EACCES" || code === "EPERM" ? "PermissionDenied" : "Other"
+    const reason = isDenied(code) ? "PermissionDenied" : "Other"
     return error(reason, `cannot be started: ${explain(cause)}`, isTransientCode(code))
   }
 
