@@ -317,20 +317,26 @@ const failAsHeld = Effect.fnUntraced(function* (path: string) {
 const readText = (path: string): Promise<string> => withRegular(path, (file) => file.readFile("utf8")).catch(() => "")
 
 /** A holder, also as other programs write it, or nothing: zeros, after a power cut. */
-const lockText = /^(?:pid \d|[\d\s\0]*$)/
+const lockText = /^(?:pid \d+[^\n]*\n?|\s*\d*\s*|\0*)$/
+
+/** More bytes than a lock has. */
+const tooLong = 64
 
 /** Refuses a file of the user's that a mistyped path names: a lock that is taken is emptied. */
-const mustBeLock = (path: string): Effect.Effect<void, LockError> =>
-  Effect.promise(() =>
-    withRegular(path, async (file) => {
-      const { buffer, bytesRead } = await file.read(Buffer.alloc(64), 0, 64, 0)
-      return buffer.toString("latin1", 0, bytesRead)
-    }).catch(() => "")
-  ).pipe(
-    Effect.flatMap((text) =>
-      lockText.test(text) ? Effect.void : unusable(path, new Error("it holds something else, and was left as it is"))
+const mustBeLock = Effect.fnUntraced(function* (path: string) {
+  const buffer = Buffer.alloc(tooLong)
+  const size = yield* attempt(path, () =>
+    withRegular(path, (file) => file.read(buffer, 0, tooLong, 0)).then(
+      ({ bytesRead }) => bytesRead,
+      (cause: unknown) => {
+        if (Errno.codeOf(cause) === "ENOENT") return 0
+        throw cause
+      }
     )
   )
+  if (size < tooLong && lockText.test(buffer.toString("latin1", 0, size))) return
+  return yield* unusable(path, new Error("it is no lock of zipper, and was left as it is"))
+})
 
 const settling = 60_000
 

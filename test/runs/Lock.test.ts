@@ -109,16 +109,18 @@ describe("Lock", () => {
   it.live("empties no file that is not a lock", () =>
     Effect.gen(function* () {
       const other = path.join(folder, "zipper.json")
-      fs.writeFileSync(other, '{ "retries": 3 }\n')
-      const { message, reason } = yield* refusal(other)
-      assert.strictEqual(reason, "Unusable")
-      assert.match(
-        message,
-        /zipper\.json: it holds something else, and was left as it is; set lockfile_path to another/
-      )
-      const probed = yield* Effect.flip(Effect.flatMap(Lock, ({ probe }) => probe(other)))
-      assert.strictEqual(probed.message, message)
-      assert.strictEqual(fs.readFileSync(other, "utf8"), '{ "retries": 3 }\n')
+      for (const text of ['{ "retries": 3 }\n', `${"\0".repeat(40_000)}data`, "\0".repeat(64), "1\n2\n3\n"]) {
+        fs.writeFileSync(other, text)
+        const { message, reason } = yield* refusal(other)
+        assert.strictEqual(reason, "Unusable")
+        assert.match(
+          message,
+          /zipper\.json: it is no lock of zipper, and was left as it is; set lockfile_path to another/
+        )
+        const probed = yield* Effect.flip(Effect.flatMap(Lock, ({ probe }) => probe(other)))
+        assert.strictEqual(probed.message, message)
+        assert.strictEqual(fs.readFileSync(other, "utf8"), text)
+      }
       for (const text of ["", "\0".repeat(44), "4711\n", "pid 4711, since 2025-01-01T12:00:00Z\n"]) {
         fs.writeFileSync(file, text)
         yield* Effect.flatMap(Lock, ({ probe }) => probe(file))
