@@ -118,7 +118,7 @@ const foldersProblem = (pattern: string): string | undefined => {
   if (pattern === "") return `is empty: for every folder, write "${everyFolder}"`
   try {
     const wanted = wholeName(pattern)
-    if (isEndless(wanted)) {
+    if (isEndless(wanted, hardNames(pattern))) {
       return 'never ends at some names, so many ways it tries: do not repeat what repeats already, as in "([a-z]+ ?)+"'
     }
     return wanted.test("..")
@@ -129,16 +129,22 @@ const foldersProblem = (pattern: string): string | undefined => {
   }
 }
 
-/** Names of which many a pattern fits all but the end. */
-const hardNames = [..."aA0 _-"].flatMap((letter) => [..."!.\n"].map((end) => `${letter.repeat(99)}${end}`))
+/** Names of which the pattern may fit all but the end: its own first letters, and one of its letters many times. */
+const hardNames = (pattern: string): ReadonlyArray<string> => {
+  const [begin = ""] = /^[^\\^$.|?*+()[\]{}]*/.exec(pattern.replace(/^\^/, "")) ?? []
+  const letters = [...new Set(["", ..."aA0 _-", ...(pattern.match(/[\p{L}\p{N}]/gu) ?? [])])]
+  return letters.slice(0, 64).flatMap((letter) => [..."!.\n"].map((end) => `${begin}${letter.repeat(99)}${end}`))
+}
 
-/** Far more than these names take. A pattern that tries each way to divide one takes years, and no signal stops it. */
+/**
+ * Far more than these names take. A pattern that tries each way to divide a name takes years, and no signal stops it. This
+ * finds those that are likely, not all.
+ */
 const endlessMillis = 2000
 
-const isEndless = (wanted: RegExp): boolean => {
-  const test = { wanted, hardNames }
+const isEndless = (wanted: RegExp, names: ReadonlyArray<string>): boolean => {
   try {
-    runInNewContext("hardNames.forEach((name) => wanted.test(name))", test, { timeout: endlessMillis })
+    runInNewContext("names.forEach((name) => wanted.test(name))", { wanted, names }, { timeout: endlessMillis })
     return false
   } catch (error) {
     if (codeOf(error) === "ERR_SCRIPT_EXECUTION_TIMEOUT") return true

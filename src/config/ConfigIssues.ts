@@ -29,7 +29,7 @@ const walk = (issue: ParseResult.ParseIssue, path: Path, known: ReadonlyArray<st
     case "Forbidden":
       // A filter with a message of its own.
       if (issue.message !== undefined) {
-        return [{ _tag: "Contradiction", path, message: `${show(issue.actual)} ${issue.message}` }]
+        return [{ _tag: "Contradiction", path, message: `${show(issue.actual, path)} ${issue.message}` }]
       }
       return [{ _tag: "Wrong", path, value: issue.actual, expected: expectedBy(issue.ast) }]
     default: {
@@ -108,7 +108,7 @@ const lineOf = (issue: ConfigIssue, key: string): string => {
     case "Wrong":
       return issue.path.length === 0
         ? `the file holds ${show(issue.value)}, not ${issue.expected}`
-        : `${key}: ${isSecret(issue.path) ? "the value (hidden)" : show(issue.value)} is not ${issue.expected}`
+        : `${key}: ${isSecret(issue.path) ? "the value (hidden)" : show(issue.value, issue.path)} is not ${issue.expected}`
     case "Contradiction":
       return `${key}: ${issue.message}`
   }
@@ -139,12 +139,12 @@ const isSecret = (path: Path): boolean =>
 /** An address without user name, password and what follows the path. A password may hold anything: all goes up to the last `@`. */
 export const maskAddress = (text: string): string => text.replace(/(\/\/).*@/s, "$1").replace(/[?#].*$/s, "")
 
-/** One without `http://` too. A pattern has ? and # that are no query. */
-const isAddress = (text: string): boolean => /\/\/|[?#]\w+=/.test(text)
+// A pattern has ? and # that begin no query. Any other text may be an address, also one without http://.
+const isPattern = (path: Path): boolean => path.some((part) => part === "folders" || part === "exclude")
 
-const show = (value: unknown): string => {
+const show = (value: unknown, path: Path = []): string => {
   if (Array.isArray(value)) return value.length === 0 ? "an empty list" : "a list"
   if (Predicate.isRecord(value)) return "an object"
-  const text = typeof value === "string" ? JSON.stringify(isAddress(value) ? maskAddress(value) : value) : String(value)
+  const text = typeof value === "string" ? JSON.stringify(isPattern(path) ? value : maskAddress(value)) : String(value)
   return text.length > 80 ? `${text.slice(0, 77)}…` : text
 }
