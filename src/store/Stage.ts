@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto"
 import { join } from "node:path"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { FolderName } from "../source/FolderName.ts"
 import { Disk, type DiskError } from "../system/Disk.ts"
-import { isRunning } from "../system/Process.ts"
+import { orWarn } from "../system/Log.ts"
 import { foldedName, quoted } from "../text/Text.ts"
 import type { FolderLayout } from "./Layout.ts"
 import * as Layout from "./Layout.ts"
@@ -14,8 +15,8 @@ import { canRename, discard, firstAbove, isFolder, isSameInode, linkOrCopy } fro
 import type { Staging, StoreReport } from "./Store.ts"
 import { asStoreError, StoreError, storeError } from "./StoreError.ts"
 
-/** How it is found out whether we can write to a folder: `check` writes beside a run that may be at work. */
-export type Probe = "write" | "check" | "ask"
+/** How it is found out whether we can write to a folder. */
+export type Probe = "write" | "ask"
 
 export const preflight = Effect.fnUntraced(function* (layout: Layout.Layout, probe: Probe) {
   const disk = yield* Disk
@@ -28,18 +29,20 @@ export const preflight = Effect.fnUntraced(function* (layout: Layout.Layout, pro
   )
   yield* outside("target_path", target, source)
   const hasState = yield* isFolder(job).pipe(unusable)
+  // No lock keeps away another check, nor, from a target without state, another run.
+  const name = `${layout.probe}-${randomBytes(4).toString("hex")}`
+  const tryToWrite = (key: string, path: string) =>
+    Effect.zipRight(removeOldProbes(layout, path, probe), writable(key, path, name, probe))
   yield* hasInodes("target_path", target)
-  yield* writable("target_path", target, layout.probe, probe)
-  if (hasState) yield* writable("the state of the job in", job, layout.probe, probe)
+  yield* tryToWrite("target_path", target)
+  if (hasState) yield* tryToWrite("the state of the job in", job)
   let stagesInTmp = false
   if (tmp !== undefined) {
     const tmpStat = yield* configured("tmp_dir", tmp.dir)
     yield* outside("tmp_dir", tmp.dir, source)
     yield* hasInodes("tmp_dir", tmp.dir)
-    yield* writable("tmp_dir", tmp.dir, layout.probe, probe)
-    const tried = canRename(join(tmp.dir, own(layout.probe)), join(target, own(layout.probe))).pipe(
-      asStoreError("tmp_dir cannot be used")
-    )
+    yield* tryToWrite("tmp_dir", tmp.dir)
+    const tried = canRename(join(tmp.dir, name), join(target, name)).pipe(asStoreError("tmp_dir cannot be used"))
     stagesInTmp = tmpStat.dev === targetStat.dev && (probe === "ask" || (yield* tried))
   }
   if (places.isKnown && !hasState) yield* askForDisk(layout).pipe(unusable)
@@ -108,13 +111,11 @@ const writable = (key: string, path: string, probe: string, how: Probe) =>
   Effect.gen(function* () {
     const disk = yield* Disk
     if (how === "ask") return yield* disk.writable(path)
-    const file = join(path, own(probe))
+    const file = join(path, probe)
     const next = `${file}.new`
     const second = `${file}.link`
     const cannot = (what: string) => unable(key, path, what)
     const files = [file, next, second]
-    const left = (yield* disk.list(path)).filter((name) => isLeft(probe, name)).map((name) => join(path, name))
-    yield* Effect.forEach([...left, ...files], disk.remove, { discard: true })
     yield* Effect.gen(function* () {
       yield* disk.write(file, "zipper was here\n")
       yield* linkOrCopy(file, second).pipe(
@@ -126,20 +127,30 @@ const writable = (key: string, path: string, probe: string, how: Probe) =>
       yield* disk.sync(`${path}/.`)
     }).pipe(
       // One that cannot be removed keeps none of the others there, and is named.
-      Effect.ensuring(Effect.forEach(files, (each) => orWarn(disk.remove(each)), { discard: true }))
+      Effect.ensuring(Effect.forEach(files, (each) => remove(disk, each), { discard: true }))
     )
   }).pipe(asStoreError(`${key} ${path} cannot be written to`))
 
-/** No lock keeps away another check, nor, from a target without state, another run. */
-const own = (probe: string): string => `${probe}-${process.pid}`
+const remove = (disk: typeof Disk.Service, path: string) =>
+  disk.remove(path).pipe(orWarn("a file that was written on trial stays", undefined))
 
-/** Whether it is such a file of a process that is there no more. Names of earlier versions have no pid. */
-const isLeft = (base: string, name: string): boolean => {
-  const [, pid] = name.startsWith(base)
-    ? (/^(?:-(\d{1,10}))?(?:\.new|\.link)?$/.exec(name.slice(base.length)) ?? [])
-    : []
-  return pid === undefined ? name === base : !isRunning(Number(pid))
-}
+/** A process that still has use for a file that it wrote on trial does not take so long. It may be one of another host. */
+const oldProbeMillis = 3_600_000
+
+/** Removes what runs and checks that were killed have left of their trials. */
+const removeOldProbes = Effect.fnUntraced(
+  function* (layout: Layout.Layout, path: string, how: Probe) {
+    if (how === "ask") return
+    const disk = yield* Disk
+    const now = yield* Clock.currentTimeMillis
+    for (const name of yield* disk.list(path)) {
+      if (!name.startsWith(layout.probe)) continue
+      const stat = yield* disk.stat(join(path, name))
+      if (stat !== undefined && now - stat.mtimeMs > oldProbeMillis) yield* remove(disk, join(path, name))
+    }
+  },
+  orWarn("files of earlier trials are not looked for", undefined)
+)
 
 /** See Store.requireDistinct. Only trying shows it: file systems differ in what they fold. */
 export const requireDistinct = Effect.fnUntraced(function* (
@@ -169,22 +180,17 @@ const isOneName = Effect.fnUntraced(function* (layout: Layout.Layout, first: str
     const unlisted = [first, second].filter((name) => !listed.has(name))
     return yield* Effect.exists(unlisted, (name) => Effect.map(disk.stat(inTarget(name)), (stat) => stat !== undefined))
   }
-  const prefix = `${layout.probe}-${how}-`
-  const left = (yield* disk.list(layout.target)).filter((name) => name.startsWith(prefix))
-  yield* Effect.forEach(left, (name) => disk.remove(inTarget(name)), { discard: true })
   // New names: Linux remembers of a name that it was not there, and would not ask a file system that folds it.
-  const token = randomBytes(4).toString("hex")
-  const made = inTarget(`${prefix}${token}-${first}`)
+  const prefix = `${layout.probe}-${randomBytes(4).toString("hex")}-`
+  const made = inTarget(`${prefix}${first}`)
   return yield* disk.writeUnsynced(made, new Uint8Array()).pipe(
-    Effect.zipRight(disk.stat(inTarget(`${prefix}${token}-${second}`))),
+    Effect.zipRight(disk.stat(inTarget(`${prefix}${second}`))),
     Effect.map((found) => found !== undefined),
-    Effect.ensuring(orWarn(disk.remove(made))),
+    Effect.ensuring(remove(disk, made)),
     // A folder whose name the target does not take fails by itself.
     Effect.catchAll(({ message }) => Effect.as(Effect.logWarning(message), false))
   )
 })
-
-const orWarn = Effect.catchAll(({ message }: DiskError) => Effect.logWarning(message))
 
 const unable = (key: string, path: string, what: string) =>
   Effect.mapError((error: DiskError) => {

@@ -77,7 +77,7 @@ export class Store extends Context.Tag("zipper/Store")<
 
   /** For check: a dry run that proves by writing, syncing, renaming and removing files of its own that a run could. */
   static readonly layerCheck = (settings: StoreSettings) =>
-    Layer.effect(Store, makeDryRun(settings, "dry run", "check"))
+    Layer.effect(Store, makeDryRun(settings, "dry run", "write"))
 
   /** For reports of the state: writes nothing, and `records` fails where a folder or its state may not be read. */
   static readonly layerReport = (settings: StoreSettings) => Layer.effect(Store, makeDryRun(settings, "report", "ask"))

@@ -14,12 +14,14 @@ const at = (place: StoreSettings, ...names: ReadonlyArray<string>) => path.join(
 const preflight = Effect.flatMap(Store, (store) => store.preflight)
 
 describe("preflight", () => {
-  it.scoped("proves that target and tmp_dir can be written to, and leaves nothing", () =>
+  it.scopedLive("proves that target and tmp_dir can be written to, and leaves nothing", () =>
     Effect.gen(function* () {
       const place = yield* scopedPlace
-      // Of runs that ended in the middle of their probe; the pid is above any that Linux gives.
-      for (const name of [".zipper-probe-test", ".zipper-probe-test-99999999.new"])
-        fs.writeFileSync(at(place, name), "")
+      // Of runs that ended in the middle of their probe, also of earlier versions.
+      for (const name of ["", ".new", ".link", "-check", "-check.new", "-check-12345678-ABCD", "-0123abcd.new"]) {
+        fs.writeFileSync(at(place, `.zipper-probe-test${name}`), "")
+        fs.utimesSync(at(place, `.zipper-probe-test${name}`), 0, 0)
+      }
       const report = yield* preflight.pipe(on(place))
       assert.isTrue(report.stagesInTmp)
       assert.isAbove(report.free ?? 0, 0)
@@ -28,12 +30,17 @@ describe("preflight", () => {
     })
   )
 
-  it.scoped("leaves the files of another process alone that probes a new target at the same time", () =>
+  it.scopedLive("leaves the files of another process alone that probes a new target at the same time", () =>
     Effect.gen(function* () {
       const place = yield* scopedPlace
-      const others = [`.zipper-probe-test-${process.ppid}`, `.zipper-probe-test-${process.ppid}.new`]
+      const others = [".zipper-probe-test-0123abcd", ".zipper-probe-test-0123abcd.new"]
       for (const name of others) fs.writeFileSync(at(place, name), "theirs")
+      // What cannot be removed is no reason to refuse the target.
+      const folder = at(place, ".zipper-probe-test-old")
+      fs.mkdirSync(folder)
+      fs.utimesSync(folder, 0, 0)
       yield* preflight.pipe(on(place))
+      fs.rmdirSync(folder)
       assert.deepStrictEqual(fs.readdirSync(place.targetPath).sort(), others)
       for (const name of others) assert.strictEqual(fs.readFileSync(at(place, name), "utf8"), "theirs")
     })
