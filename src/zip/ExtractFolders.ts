@@ -92,18 +92,22 @@ const throughDescriptor = (fd: number, id: FileId): Buffer | undefined => {
  * Opens the folder that was made or looked at. Where inode numbers change by themselves, that is one on its device
  * to which no symlink leads.
  */
-export const openKnown = (root: RawPath.RawPath, known: KnownFolder): OpenFolder => {
-  const path = RawPath.toBuffer(RawPath.join(root, known.path))
-  const folder = openFolder(path)
+export const openKnown = (root: RawPath.RawPath, known: KnownFolder, changesNumbers = renumbers): OpenFolder => {
+  const folder = openFolder(RawPath.toBuffer(RawPath.join(root, known.path)))
   if (isSame(folder.id, known)) return folder
-  folder.close()
-  if (folder.id.dev === known.dev && renumbers(path)) {
-    const again = openDown(root, known.path)
-    if (again.id.dev === known.dev) return again
-    again.close()
+  try {
+    // The open folder is asked: another process may change where its path leads.
+    if (folder.id.dev !== known.dev || !changesNumbers(folder.at(dot))) throw new Error(swapped)
+  } finally {
+    folder.close()
   }
+  const again = openDown(root, known.path)
+  if (again.id.dev === known.dev) return again
+  again.close()
   throw new Error(swapped)
 }
+
+const dot = RawPath.fromLatin1(".")
 
 /** By `statfs`, file systems that may give a folder that is not open another inode number: FAT, exFAT, FUSE, SMB. */
 const renumbering: ReadonlySet<number> = new Set([0x4d44, 0x2011bab0, 0x65735546, 0xff534d42, 0xfe534d42])

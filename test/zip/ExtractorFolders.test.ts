@@ -1,10 +1,12 @@
-import { chmodSync, mkdirSync, statSync, utimesSync } from "node:fs"
+import { chmodSync, mkdirSync, renameSync, statSync, symlinkSync, utimesSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Struct from "effect/Struct"
 import type { Runner } from "../../src/system/WorkerJob.ts"
 import { Workers } from "../../src/system/Workers.ts"
+import * as RawPath from "../../src/text/RawPath.ts"
 import { Extractor } from "../../src/zip/Archiver.ts"
+import { openKnown } from "../../src/zip/ExtractFolders.ts"
 import { temporaryFolder } from "../support/program/log.ts"
 import { archiveAndVerify, put, viewOf } from "../support/zip/archive.ts"
 import { contentOf, onThreads, requestFor, restorePlace } from "../support/zip/restore.ts"
@@ -75,5 +77,26 @@ describe("folders that are filled by several threads", () => {
         assert.deepStrictEqual((yield* carryOut).failures.first, [])
         assert.deepStrictEqual([written, names.map(modeOf)], [[[0o700, 0o700, 0o755, 0o700]], Object.values(modes)])
       })
+  )
+})
+
+describe("a folder that has another inode number than before", () => {
+  it.scoped("is opened where numbers change by themselves, through no symlink and on its device", () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryFolder
+      mkdirSync(`${root}/a/b`, { recursive: true })
+      const { dev, ino } = statSync(`${root}/a/b`, { bigint: true })
+      const path = RawPath.fromText("a/b")
+      const open = (changes: boolean, known = { path, dev, ino: ino + 1n }) =>
+        openKnown(RawPath.fromText(root), known, () => changes).close()
+      open(true)
+      open(false, { path, dev, ino })
+      assert.throws(() => open(false), "replaced by another one")
+      assert.throws(() => open(true, { path, dev: dev + 1n, ino }), "replaced by another one")
+      renameSync(`${root}/a`, `${root}/moved`)
+      symlinkSync("moved", `${root}/a`)
+      open(false, { path, dev, ino })
+      assert.throws(() => open(true), /E(LOOP|NOTDIR)/)
+    })
   )
 })
