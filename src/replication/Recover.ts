@@ -220,6 +220,37 @@ const checkEnd = Effect.fnUntraced(
 )
 
 /**
+ * Why a folder is not to be the mountpoint of `dataset`. Another one may be mounted there now, or at the next boot, and one
+ * of the two would lie over the other.
+ */
+const mountpointsInUse = Effect.fnUntraced(function* (target: string) {
+  const end = yield* RecoveredEnd
+  const listed = yield* Effect.orElseSucceed(end.mountpoints, () => undefined)
+  const others = [...(listed ?? [])].filter(([name]) => !isWithin(name, target))
+  const owners = new Map(others.map(([name, folder]) => [folder, name]))
+  const refused: Array<string> = []
+  return (folder: string, dataset: string) =>
+    Effect.gen(function* () {
+      const owner = owners.get(folder)
+      const above = refused.find((each) => folder.startsWith(`${each}/`))
+      const isFree = yield* Effect.orElseSucceed(end.isFree(folder), () => false)
+      const reason =
+        owner !== undefined
+          ? `is that of ${owner}`
+          : above !== undefined
+            ? `lies in ${above}`
+            : listed === undefined
+              ? "may be that of another dataset"
+              : isFree
+                ? undefined
+                : "is not empty"
+      if (reason === undefined) owners.set(folder, dataset)
+      else refused.push(folder)
+      return reason
+    })
+})
+
+/**
  * Makes of what was received datasets that are used: properties, keys, mounts; then takes off the marks, that of the root last
  * and only where nothing failed: the next call tries again. What cannot be done is logged as a command, and given back.
  */
@@ -247,15 +278,16 @@ const finish = Effect.fn("Recover.finish")(function* (
     )
   if (items.length === 0) return { todo, troubles }
   const before = yield* end.properties(request.target)
+  const inUse = yield* mountpointsInUse(request.target)
   for (const item of items) {
     const { source, target } = item
     const received = new Map(properties.get(source.name)?.received)
     const folder = received.get("mountpoint") ?? ""
-    // Two datasets with one mountpoint: at the next boot, one of them would be mounted over the other.
     const isSet = !folder.startsWith("/") || before.get(target)?.value("mountpoint") === folder
-    if (!isSet && !(yield* Effect.orElseSucceed(end.isFree(folder), () => false))) {
+    const reason = isSet ? undefined : yield* inUse(folder, target)
+    if (reason !== undefined) {
       received.delete("mountpoint")
-      const why = `${target} does not get the mountpoint of its original, since ${folder} is not empty; to set it when it is`
+      const why = `${target} does not get the mountpoint of its original, since ${folder} ${reason}; to set it later`
       yield* later(why, ["set", `mountpoint=${folder}`, target])
     }
     for (const args of settingsFor(item, received)) yield* attempt(`set properties of ${target}`, args)

@@ -41,6 +41,8 @@ interface WorkEnd extends Pick<End, "label" | "account"> {
   readonly change: (purpose: string, args: ZfsArguments, input?: Redacted.Redacted) => Effect.Effect<void, ZfsError>
   /** Whether nothing is at a path, or an empty folder. */
   readonly isFree: (path: string) => Effect.Effect<boolean, ZfsError>
+  /** Of all file systems there that are or may be mounted, by name. */
+  readonly mountpoints: Effect.Effect<ReadonlyMap<string, string>, ZfsError>
   readonly looks: Effect.Effect<ReadonlyArray<Look>, ZfsError>
 }
 
@@ -86,6 +88,13 @@ const makeWorkEnd = Effect.fnUntraced(function* (endpoint: Endpoint, dryRun: boo
       if (completed.exitCode > 1) return yield* commands.failure(`look into ${folder}`, "", completed)
       return completed.exitCode === 0
     }),
+    mountpoints: Effect.gen(function* () {
+      const list = ["list", "-H", "-t", "filesystem", "-o", "name,canmount,mountpoint"]
+      const listed = rows(utf8(yield* commands.run("list the mountpoints", "", list)))
+      return new Map(
+        listed.flatMap(([name = "", can, folder = ""]) => (can === "off" ? [] : [[name, folder] as const]))
+      )
+    }).pipe(Effect.withSpan("WorkEnd.mountpoints")),
     looks: Effect.gen(function* () {
       const list = ["list", "-H", "-t", "filesystem,volume", "-o", `name,${lookProperty},origin`]
       return looksIn(yield* commands.run("list the datasets", "", list))

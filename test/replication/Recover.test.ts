@@ -4,7 +4,7 @@ import * as Layer from "effect/Layer"
 import { assert } from "vitest"
 import { beginLook, endLook } from "../../src/replication/Look.ts"
 import { type RecoverRequest, runRecover } from "../../src/replication/Recover.ts"
-import { commandText, looksIn, propertiesIn, RecoveredEnd, ReplicaEnd } from "../../src/replication/RecoverEnd.ts"
+import { commandText, propertiesIn, RecoveredEnd, ReplicaEnd } from "../../src/replication/RecoverEnd.ts"
 import { Progress } from "../../src/system/Progress.ts"
 import { memoryLock } from "../doubles/Lock.ts"
 import { within } from "../doubles/replication/end.ts"
@@ -19,7 +19,6 @@ import {
   write,
   zfsError
 } from "../doubles/replication/world.ts"
-import { processFake } from "../support/program/processFake.ts"
 import { job, letTimePass, recording, servicesOf } from "../support/replication/replication.ts"
 
 const root = "backup/nas/tank"
@@ -74,6 +73,9 @@ const workEnd = (memory: ReplicationMemory, side: "source" | "target", dryRun: b
         })
       ),
     isFree: (path: string) => Effect.succeed(!path.includes("full") && path !== "/key"),
+    mountpoints: Effect.sync(
+      () => new Map([...datasets.values()].map(({ name, properties }) => [name, String(properties.get("mountpoint"))]))
+    ),
     looks: Effect.succeed([{ name: "backup/zipper-look-abcdef", folder: "/look", replica: root }])
   }
 }
@@ -181,6 +183,21 @@ describe("recover", () => {
       assert.isTrue(kit.lines.some((line) => line.includes("since /srv/full is not empty") && line.endsWith(set)))
       assert.notInclude(kit.ran.join(), "/srv/full")
       assert.include(kit.ran, commandText(["set", "mountpoint=/srv/free", "new/t/a/b"]))
+    })
+  )
+
+  it.effect("gives none that another dataset has, mounted or not, nor one inside of it", () =>
+    Effect.gen(function* () {
+      const kit = makeKit()
+      addDataset(kit.memory, "target", "new/locked").properties.set("mountpoint", "/srv/free")
+      found(kit.memory.source, root).properties.set("mountpoint", "/srv/free")
+      found(kit.memory.source, `${root}/a/b`).properties.set("mountpoint", "/srv/free/below")
+      const { todo } = yield* kit.recover()
+      const set = (folder: string, dataset: string) => commandText(["set", `mountpoint=${folder}`, dataset])
+      assert.deepStrictEqual(todo, [set("/srv/free", "new/t"), set("/srv/free/below", "new/t/a/b")])
+      const log = kit.lines.join("\n")
+      assert.include(log, "since /srv/free is that of new/locked; to set it later")
+      assert.include(log, "since /srv/free/below lies in /srv/free; to set it later")
     })
   )
 
@@ -415,44 +432,4 @@ describe("recover --look", () => {
       assert.deepStrictEqual(kit.ran, [])
     })
   )
-
-  it.effect("takes no word of a login for one of zfs, and a lost connection for what it is", () =>
-    Effect.gen(function* () {
-      const ended = (stderr: string) =>
-        Effect.gen(function* () {
-          return yield* Effect.flip((yield* RecoveredEnd).change("mount new/t", ["mount", "new/t"]))
-        }).pipe(
-          Effect.provide(RecoveredEnd.layer({ _tag: "Remote", host: "nas", options: [] }, false)),
-          Effect.provide(processFake(() => ({ exitCode: 255, stderr })).layer)
-        )
-      const failed = yield* ended("Welcome: no such pool\nzipper: connected\ncannot mount: bad disk\n")
-      assert.strictEqual(failed.message, "on nas: cannot mount new/t: cannot mount: bad disk")
-      assert.strictEqual(failed.reason, "Other")
-      const lost = yield* ended("Welcome: no such pool\n")
-      assert.strictEqual(lost.reason, "Unreachable")
-    })
-  )
-
-  it("has paths that are more than ASCII, as zfs prints them", () => {
-    const printed = (text: string) => Buffer.from(text).toString("latin1")
-    const got = propertiesIn(printed("t\tmountpoint\t/mnt/bücher\t/mnt/bücher\treceived\n")).get("t")
-    assert.strictEqual(got?.value("mountpoint"), "/mnt/bücher")
-    assert.strictEqual(got?.received.get("mountpoint"), "/mnt/bücher")
-    const looks = looksIn(printed("tank/zipper-look-ab12cd\t/mnt/bücher\ttank/r@1\n"))
-    assert.strictEqual(looks[0]?.folder, "/mnt/bücher")
-  })
-
-  it("is known by name and property, and of which replica it is by its origin", () => {
-    const listed = [
-      "tank\t-\t-",
-      "tank/zipper-look-ab12cd\t/mnt/look\t-",
-      "tank/zipper-look-ab12cd/a\t/mnt/look\ttank/r/a@1",
-      "tank/zipper-look-none00\t/mnt/x\ttank/r@1",
-      "tank/other\t/mnt/y\ttank/r@1",
-      "tank/zipper-look-000000\t-\ttank/r@1"
-    ]
-    assert.deepStrictEqual(looksIn(`${listed.join("\n")}\n`), [
-      { name: "tank/zipper-look-ab12cd", folder: "/mnt/look", replica: "tank/r/a" }
-    ])
-  })
 })
