@@ -120,9 +120,9 @@ export const checkReplication = Effect.fn("CheckReplication")(
   (effect, job) => orProblem(subjectOf(job))(effect)
 )
 
-/** Replicas of the job in `config`, a file, that `zipper recover --look` shows. A host that does not answer is for {@link checkReplication}. */
+/** Replicas of the job that `zipper recover --look` shows. `config`: the file that has the job; undefined for the default one. */
 export const checkLooks = Effect.fn("CheckLooks")(
-  function* (job: Job, config: string) {
+  function* (job: Job, config: string | undefined) {
     const replicas = targetNames(job, job.datasets)
     const looks = yield* looksAt((name) => replicas.some((replica) => isWithin(name, replica)))
     const { label } = yield* ReplicaEnd
@@ -202,7 +202,7 @@ const checkSource = Effect.fnUntraced(
     const known = new Set([...unreadable.map(({ folder }) => folder), ...view.blocked.map(({ at }) => topFolder(at))])
     for (const folder of folders) {
       if (!known.has(folder)) findings.push(...(yield* problemOf("source", tree.readable(view, folder), `${folder}: `)))
-      findings.push(...(yield* problemOf("target", Effect.scoped(store.stage(folder)), `${folder}: `)))
+      findings.push(...(yield* problemOf("target", Effect.scoped(store.stage(folder)))))
     }
     const { others } = yield* chooseFolders(sourcePath, wanted)
     const nothing = `no folder in ${sourcePath} has a name that ${nameRule(config.folders)}: there is nothing to archive`
@@ -407,7 +407,7 @@ const checkMetrics = Effect.fnUntraced(
     if ((yield* disk.stat(path))?.kind === "directory") return yield* refuse(`${path} is a folder`)
     yield* disk.writable(folder)
     const found = yield* disk.read(path)
-    if (!isMetrics(found)) return yield* refuse(`${path} holds something else, and is left as it is`)
+    if (!isMetrics(found)) return yield* refuse(`${path} holds no metrics of zipper, and is left as it is`)
     const owner = otherOwner(found, stateDir)
     if (owner === undefined) {
       const unread = `${path}: node_exporter reads only files whose names end in .prom`

@@ -191,7 +191,8 @@ const explain = (error: ValidationError, args: ReadonlyArray<string>) => {
     ? unknownCommand(args)
     : HelpDoc.toAnsiText(error.error)
         .trim()
-        .replace(/^Expected to find option: '(.*)'$/, "$1: is missing")
+        .replace(/\n\s*\n\s*/g, "\n")
+        .replace(/^Expected to find option: '(.*)'$/gm, "$1: is missing")
         .replace(/^Received unknown argument: '(.*)'$/s, (_, name: string) => `one name too many: ${quoted(name)}`)
   return fatal(`${text}\n${hintFor(args)}`, asksFor(args))
 }

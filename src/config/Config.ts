@@ -129,11 +129,13 @@ const foldersProblem = (pattern: string): string | undefined => {
   }
 }
 
-/** Names of which the pattern may fit all but the end: its own first letters, and one of its letters many times. */
+/** Names of which the pattern may fit all but the end: its own first letters or another one, then one of its letters many times. */
 const hardNames = (pattern: string): ReadonlyArray<string> => {
   const [begin = ""] = /^[^\\^$.|?*+()[\]{}]*/.exec(pattern.replace(/^\^/, "")) ?? []
-  const letters = [...new Set(["", ..."aA0 _-", ...(pattern.match(/[\p{L}\p{N}]/gu) ?? [])])]
-  return letters.slice(0, 64).flatMap((letter) => [..."!.\n"].map((end) => `${begin}${letter.repeat(99)}${end}`))
+  const letters = [...new Set([..."aA0 _-", ...(pattern.match(/[\p{L}\p{N}]/gu) ?? [])])].slice(0, 16)
+  return ["", begin, ...letters].flatMap((first) =>
+    letters.flatMap((letter) => [..."!.\n"].map((end) => `${first}${letter.repeat(99)}${end}`))
+  )
 }
 
 /**

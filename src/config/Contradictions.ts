@@ -67,6 +67,9 @@ export const contradictions = (
     issues.push(says(["exclude", index], message))
   }
   if (log !== undefined && log === lock) add(["lockfile_path"], "is the same file as log_file")
+  if (lock !== undefined && target !== undefined && isInside(lock, `${target}/.zipper`)) {
+    add(["lockfile_path"], "lies in the target's folder .zipper, which has a lock of its own that a run takes as well")
+  }
   if (input["state_dir"] !== undefined && input["target_path"] !== undefined) {
     add(["state_dir"], "is for a configuration without target_path; with one, state is kept in its folder .zipper")
   }

@@ -7,6 +7,7 @@ import { allowCommand, missing, parseAllow, permissionsOf, type Role } from "../
 import { parentOf, poolOf } from "../zfs/DatasetName.ts"
 import type { End } from "./End.ts"
 import { type Preparation, Receiver } from "./Receiver.ts"
+import { commandText } from "./RecoverEnd.ts"
 import { minimalRoots } from "./Selection.ts"
 import { Sender } from "./Sender.ts"
 import { failPreflight, missingOn, nearestOf, poolMissing, snapshotRoles, targetNames } from "./Survey.ts"
@@ -75,8 +76,10 @@ export const prepare = Effect.fn("Prepare")(function* (dataset: string) {
   const report = yield* receiver.prepare(dataset, properties)
   yield* Effect.logInfo(`${dataset} on ${receiver.label}: ${describe(report, receiver.dryRun ?? false)}`)
   if (report.changed.includes("canmount")) {
+    const back = `${commandText(["set", "canmount=on", dataset])} && ${commandText(["mount", dataset])}`
+    const unmounts = receiver.dryRun === true ? "would unmount" : "unmounts"
     yield* Effect.logWarning(
-      `with canmount=off, files in ${dataset} itself are not seen any more; if it is in use, prepare another dataset for replicas, and there: zfs set canmount=on '${dataset}' && zfs mount '${dataset}'`
+      `canmount=off ${unmounts} ${dataset}: its own files are not visible then; if it is in use, prepare another dataset, and on ${receiver.label}: ${back}`
     )
   }
   return report

@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 import { FolderName } from "../source/FolderName.ts"
 import { isFolder } from "../store/SafeFolder.ts"
 import { fromDisk, type StoreError } from "../store/StoreError.ts"
-import { Disk, type DiskError, unless } from "../system/Disk.ts"
+import { Disk, type DiskError, ignoreCode } from "../system/Disk.ts"
 import { optional } from "../text/Document.ts"
 import { Instant } from "../text/Time.ts"
 import { Outcome } from "./Run.ts"
@@ -172,7 +172,7 @@ const makeHistory = Effect.fnUntraced(function* (settings: StateSettings) {
     const next = String(last === undefined ? 1 : numberOf(last) + 1).padStart(6, "0")
     const full = join(settings.dir, `history-${next}-${run}.jsonl`)
     // Another run may have been first.
-    yield* disk.rename(current, full).pipe(unless("ENOENT"))
+    yield* disk.rename(current, full).pipe(ignoreCode("ENOENT"))
     const names = yield* fullOnes
     yield* Effect.forEach(
       names.slice(0, Math.max(0, names.length - fullKept)),
@@ -258,7 +258,7 @@ const makeParents = (path: string): Effect.Effect<void, DiskError, Disk> =>
 const makeOne = Effect.fnUntraced(function* (path: string) {
   const disk = yield* Disk
   // Two runs may begin at the same instant.
-  yield* disk.makeFolder(path).pipe(unless("EEXIST"))
+  yield* disk.makeFolder(path).pipe(ignoreCode("EEXIST"))
   yield* disk.sync(`${dirname(path)}/.`)
 })
 

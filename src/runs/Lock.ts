@@ -335,7 +335,10 @@ const mustBeLock = Effect.fnUntraced(function* (path: string) {
     )
   )
   if (size < tooLong && lockText.test(buffer.toString("latin1", 0, size))) return
-  return yield* unusable(path, new Error("it is no lock of zipper, and was left as it is"))
+  return yield* unusable(
+    path,
+    new Error("it is no lock of zipper, and was left as it is: remove it if another program left it")
+  )
 })
 
 const settling = 60_000

@@ -67,7 +67,7 @@ const makeFile = Effect.fnUntraced(function* ({ dir, jobs, path }: MetricsSettin
       const draft = `${path}.${after === undefined ? "verify" : jobFileName(keyOf(after))}.new`
       const found = yield* disk.read(path)
       if (!isMetrics(found)) {
-        const text = `no metrics were written: ${path} holds something else, and was left as it is: give metrics_file another name`
+        const text = `no metrics were written: ${path} holds no metrics of zipper, and was left as it is: give metrics_file another name`
         return yield* Effect.logWarning(text)
       }
       const owner = otherOwner(found, dir)
@@ -126,7 +126,7 @@ const ownerLine = "# zipper state: "
 export const withOwner = (text: string, stateDir: string): string => `${ownerLine}${escapedHelp(stateDir)}\n${text}`
 
 /** Whether a text may be replaced: metrics of zipper, of any version, or nothing. */
-export const isMetrics = (text = ""): boolean => text === "" || /^# (zipper state: |HELP zipper_)/.test(text)
+export const isMetrics = (text = ""): boolean => /^(?:# (?:zipper state: |HELP zipper_)|[\0\s]*$)/.test(text)
 
 /** The state folder that a text names, if it is not `stateDir`: two configurations write to one file. */
 export const otherOwner = (text: string | undefined, stateDir: string): string | undefined => {

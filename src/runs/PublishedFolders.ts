@@ -75,10 +75,12 @@ export const findFlaws = (resized: (folder: FolderName) => boolean = () => true)
   })
 
 /** Whether something of it is there, and not only folders, symlinks and the like under names of its files. */
-const holdsSome = (set: PublishedArchive | undefined): boolean =>
-  set !== undefined &&
-  ([set.file, set.md5, set.sha256, set.metadata, set.state].some((part) => part !== undefined) ||
-    set.obstacles.some(({ why }) => why !== "taken"))
+const holdsSome = (set: PublishedArchive | undefined): boolean => {
+  if (set === undefined) return false
+  // The state says nothing of the archive before.
+  const parts = [set.file, set.md5, set.sha256, set.metadata, set.which === "current" ? set.state : undefined]
+  return parts.some((part) => part !== undefined) || set.obstacles.some(({ why }) => why !== "taken")
+}
 
 const flawOf = (set: PublishedArchive): Flaw | undefined => {
   const { file, folder, interrupted, state, which } = set

@@ -5,7 +5,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { FolderName } from "../source/FolderName.ts"
 import { SnapshotRef } from "../source/SourceView.ts"
-import { Disk, DiskError, unless } from "../system/Disk.ts"
+import { Disk, DiskError, ignoreCode } from "../system/Disk.ts"
 import { adviceOnWriting, isDamage, isDenied } from "../system/Errno.ts"
 import { Hasher, Sha256 } from "../system/Hasher.ts"
 import * as ArchiveIndex from "../zip/ArchiveIndex.ts"
@@ -75,7 +75,7 @@ export const makeJobFolder = Effect.fnUntraced(function* (path: string) {
   const disk = yield* Disk
   if (yield* isFolder(path)) return
   // Two folders may fail at the same instant.
-  yield* disk.makeFolder(path).pipe(unless("EEXIST"))
+  yield* disk.makeFolder(path).pipe(ignoreCode("EEXIST"))
   yield* disk.sync(`${path}/..`)
 })
 

@@ -42,8 +42,8 @@ export interface DiskStat {
 /** Text goes to files as UTF-8. */
 export type Content = string | Uint8Array | ReadonlyArray<Uint8Array>
 
-/** Succeeds where the operation failed with this code. */
-export const unless =
+/** Succeeds where the operation fails with this code; other errors stay. */
+export const ignoreCode =
   (code: string) =>
   <A, R>(operation: Effect.Effect<A, DiskError, R>) =>
     Effect.catchAll(operation, (error) => (error.code === code ? Effect.void : error))

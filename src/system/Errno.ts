@@ -13,15 +13,6 @@ export const codeOf = (cause: unknown): string | undefined => {
 
 const unknownToNode = "Unknown system error"
 
-/** What `read` gives, or `otherwise` where it throws: for what a missing file or right says nothing about. */
-export const valueOr = <A, B>(read: () => A, otherwise: B): A | B => {
-  try {
-    return read()
-  } catch {
-    return otherwise
-  }
-}
-
 const nameOf = (errno: number): string => {
   const number = Math.abs(errno)
   const [known] = getSystemErrorMap().get(-number) ?? []
@@ -34,6 +25,15 @@ const named: ReadonlyMap<number, string> = new Map(
     .map(([name, number]) => [number, name] as const)
     .reverse()
 )
+
+/** What `read` gives, or `otherwise` where it throws, as for a file that is missing or closed to this process. */
+export const valueOr = <A, B>(read: () => A, otherwise: B): A | B => {
+  try {
+    return read()
+  } catch {
+    return otherwise
+  }
+}
 
 const anyOf = (codes: string) => {
   const all: ReadonlySet<string> = new Set(codes.split(" "))

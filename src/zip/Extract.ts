@@ -237,7 +237,10 @@ export const openRoot = async ({ folders, target }: ExtractPlan): Promise<OpenFo
   } catch (cause) {
     throw new ExtractError({
       reason: "Target",
-      message: `cannot ${target.id === undefined ? "make" : "open"} the folder ${RawPath.display(target.path)}: ${explain(cause)}; nothing was written`,
+      message:
+        target.id === undefined
+          ? `cannot make the folder ${RawPath.display(target.path)}: ${explain(cause)}; nothing was written`
+          : `the folder ${RawPath.display(target.path)} is not as it was looked at: ${explain(cause)}; nothing was written`,
       cause
     })
   }

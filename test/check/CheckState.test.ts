@@ -99,7 +99,7 @@ describe("what check says of the places that runs leave word in", () => {
       assert.match((yield* metrics(`${root}/metrics`)).join(), /of another configuration/)
       writeFileSync(join(root, "metrics"), "{}\n")
       assert.deepStrictEqual(yield* metrics(`${root}/metrics`), [
-        `metrics_file warning: ${root}/metrics holds something else, and is left as it is: no metrics will be written`
+        `metrics_file warning: ${root}/metrics holds no metrics of zipper, and is left as it is: no metrics will be written`
       ])
       assert.match((yield* metrics(good, root)).join(), /^metrics_file warning: .*EACCES.*no metrics will be/)
       mkdirSync(good)

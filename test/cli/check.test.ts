@@ -51,7 +51,7 @@ describe("check does not say that a run would work", () => {
     const home = join(place.target, "ABCD")
     for (const name of ["ABCD.zip", "ABCD.prev.zip", "metadata.json", ".state.json"]) {
       mkdirSync(join(home, name), { recursive: true })
-      assertRefused(await check(), `target: ABCD: .*${name} is a folder, not a file; move it away`)
+      assertRefused(await check(), `target: cannot publish ABCD: .*${name} is a folder, not a file; move it away`)
       for (const options of [["--dry-run"], []]) {
         const ended = await job(...options)
         assert.strictEqual(ended.status, 1, name)
@@ -61,8 +61,12 @@ describe("check does not say that a run would work", () => {
       assert.notInclude(shown.stdout, "LOST", name)
       rmSync(home, { recursive: true })
     }
+    assert.strictEqual((await job()).status, 0)
+    mkdirSync(join(home, "ABCD.prev.zip"))
+    assert.notInclude((await run(["status", "--config", place.config])).stdout, "LOST", "none was before it")
+    rmSync(home, { recursive: true })
     writeFileSync(home, "")
-    assertRefused(await check(), "target: ABCD: .* is a file, not a folder")
+    assertRefused(await check(), "target: .*ABCD is a file, not a folder")
     assert.strictEqual((await job("--dry-run")).status, 1)
   })
 

@@ -135,7 +135,7 @@ describe("a run", () => {
     const before = readFileSync(place.config, "utf8")
     const { status, stderr } = await job()
     assert.strictEqual(status, 0)
-    assert.include(stderr, `no metrics were written: ${place.config} holds something else, and was left as it is`)
+    assert.include(stderr, `no metrics were written: ${place.config} holds no metrics of zipper, and was left as it is`)
     assert.strictEqual(readFileSync(place.config, "utf8"), before)
     // An empty file may be there for the sake of its place, and metrics of before have no owner.
     const metrics = join(place.root, "m.prom")

@@ -125,7 +125,7 @@ describe("Config", () => {
     for (const folders of ["[^.].*", "Documents|photos [0-9]+", "([A-Za-z0-9]+[ _-])*[A-Za-z0-9]+", ".*a.*0.*"]) {
       assert.strictEqual(decoded({ ...minimal, folders }).folders, folders)
     }
-    for (const folders of ["([A-Za-z0-9]+[ _#-]?)+", "PROJ([äöü]+ ?)+"]) {
+    for (const folders of ["([A-Za-z0-9]+[ _#-]?)+", "[A-Z]([a-z]+ ?)+", "Photos ([äöü]+ ?)+"]) {
       assert.deepStrictEqual(mistakes({ ...minimal, folders }), [
         `folders: "${folders}" never ends at some names, so many ways it tries: do not repeat what repeats already, as in "([a-z]+ ?)+"`
       ])
@@ -214,6 +214,8 @@ describe("Config", () => {
       assert.deepStrictEqual(changed({ [key]: "/tank/source2/ABCD/x.prom" }), [])
     }
     assert.match(changed({ log_file: "/a/b", lockfile_path: "/a//b" }).join(), /^lockfile_path: is the same file as/)
+    const own = changed({ target_path: "/tank/out", lockfile_path: "/tank/out/.zipper/lock" })
+    assert.match(own.join(), /^lockfile_path: lies in the target's folder \.zipper/)
     const job = { name: "n", direction: "pull", host: "h", datasets: ["tank"] }
     assert.deepStrictEqual(
       changed({

@@ -134,7 +134,7 @@ describe("prepare", () => {
         "INFO backup/a/b/c on this host: would be made, with canmount=off, acltype=posix, xattr=sa, and before it backup/a, backup/a/b (canmount=off)",
         "INFO backup/a/b/d on this host: would be made, with canmount=off, acltype=posix, xattr=sa",
         "INFO backup on this host: would set canmount=off, acltype=posix, xattr=sa",
-        "WARN with canmount=off, files in backup itself are not seen any more; if it is in use, prepare another dataset for replicas, and there: zfs set canmount=on 'backup' && zfs mount 'backup'"
+        "WARN canmount=off would unmount backup: its own files are not visible then; if it is in use, prepare another dataset, and on this host: zfs set 'canmount=on' backup && zfs mount backup"
       ])
       assert.deepStrictEqual(yield* run(false), dryRun)
       assert.include(kit.lines, "INFO backup on this host: set canmount=off, acltype=posix, xattr=sa")

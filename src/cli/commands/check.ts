@@ -17,6 +17,7 @@ import { ExitStatus } from "../../system/ExitStatus.ts"
 import { Process } from "../../system/Process.ts"
 import { userName } from "../../zfs/ZfsCommand.ts"
 import { archiving, loadConfig, makeCommand } from "../command.ts"
+import { findConfig } from "../configPath.ts"
 import { stopUnless } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
@@ -41,12 +42,14 @@ export const check = makeCommand(
       config.source_path === undefined && config.replication.length > 0
         ? yield* Effect.provide(Check.checkNotifier, services.notifier(config))
         : yield* checkArchive(yield* archiving(flags.config, config))
+    // --config has its default here.
+    const named = flags.config === findConfig(undefined, {}).path ? undefined : flags.config
     const replication = yield* Effect.forEach(config.replication, (written) => {
       const job = jobFromConfig(written)
       const replicas = Layer.provide(ReplicaEnd.layer(services.endsOf(job).target, true), Process.layer)
       return Effect.zipWith(
         Effect.provide(Check.checkReplication(job), services.replicationLayers(job, config, { dryRun: true })),
-        Effect.provide(Check.checkLooks(job, flags.config), replicas),
+        Effect.provide(Check.checkLooks(job, named), replicas),
         (findings, looks) => [...findings, ...looks]
       )
     })
