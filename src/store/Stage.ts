@@ -1,10 +1,12 @@
 import { randomBytes } from "node:crypto"
+import { hostname } from "node:os"
 import { join } from "node:path"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { FolderName } from "../source/FolderName.ts"
 import { Disk, type DiskError } from "../system/Disk.ts"
 import { orWarn } from "../system/Log.ts"
+import { isRunning } from "../system/Process.ts"
 import { foldedName, quoted } from "../text/Text.ts"
 import type { FolderLayout } from "./Layout.ts"
 import * as Layout from "./Layout.ts"
@@ -29,8 +31,7 @@ export const preflight = Effect.fnUntraced(function* (layout: Layout.Layout, pro
   )
   yield* outside("target_path", target, source)
   const hasState = yield* isFolder(job).pipe(unusable)
-  // No lock keeps away another check, nor, from a target without state, another run.
-  const name = `${layout.probe}-${randomBytes(4).toString("hex")}`
+  const name = `${ownProbes(layout)}${process.pid}`
   const tryToWrite = (key: string, path: string) =>
     Effect.zipRight(removeOldProbes(layout, path, probe), writable(key, path, name, probe))
   yield* hasInodes("target_path", target)
@@ -134,7 +135,10 @@ const writable = (key: string, path: string, probe: string, how: Probe) =>
 const remove = (disk: typeof Disk.Service, path: string) =>
   disk.remove(path).pipe(orWarn("a file that was written on trial stays", undefined))
 
-/** A process that still has use for a file that it wrote on trial does not take so long. It may be one of another host. */
+/** No lock keeps away another check, nor, from a target without state, another run, also of another host. A pid follows. */
+const ownProbes = ({ probe }: Layout.Layout): string => `${probe}-${hostname().replace(/\W/g, "_")}-`
+
+/** After so long, a process of another host has no more use for a file that it wrote on trial. */
 const oldProbeMillis = 3_600_000
 
 /** Removes what runs and checks that were killed have left of their trials. */
@@ -142,11 +146,14 @@ const removeOldProbes = Effect.fnUntraced(
   function* (layout: Layout.Layout, path: string, how: Probe) {
     if (how === "ask") return
     const disk = yield* Disk
+    const own = ownProbes(layout)
     const now = yield* Clock.currentTimeMillis
     for (const name of yield* disk.list(path)) {
       if (!name.startsWith(layout.probe)) continue
+      const pid = name.startsWith(own) ? Number.parseInt(name.slice(own.length), 10) : undefined
       const stat = yield* disk.stat(join(path, name))
-      if (stat !== undefined && now - stat.mtimeMs > oldProbeMillis) yield* remove(disk, join(path, name))
+      const isLeft = pid === undefined ? now - (stat?.mtimeMs ?? now) > oldProbeMillis : !isRunning(pid)
+      if (isLeft) yield* remove(disk, join(path, name))
     }
   },
   orWarn("files of earlier trials are not looked for", undefined)
@@ -181,7 +188,7 @@ const isOneName = Effect.fnUntraced(function* (layout: Layout.Layout, first: str
     return yield* Effect.exists(unlisted, (name) => Effect.map(disk.stat(inTarget(name)), (stat) => stat !== undefined))
   }
   // New names: Linux remembers of a name that it was not there, and would not ask a file system that folds it.
-  const prefix = `${layout.probe}-${randomBytes(4).toString("hex")}-`
+  const prefix = `${ownProbes(layout)}${process.pid}-${randomBytes(4).toString("hex")}-`
   const made = inTarget(`${prefix}${first}`)
   return yield* disk.writeUnsynced(made, new Uint8Array()).pipe(
     Effect.zipRight(disk.stat(inTarget(`${prefix}${second}`))),

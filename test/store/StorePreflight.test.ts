@@ -1,4 +1,5 @@
 import * as fs from "node:fs"
+import { hostname } from "node:os"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -11,6 +12,7 @@ import { abcd, archive, cursor, scopedPlace, storeOn } from "../support/store/st
 
 const on = (place: StoreSettings) => Effect.provide(storeOn(place))
 const at = (place: StoreSettings, ...names: ReadonlyArray<string>) => path.join(place.targetPath, ...names)
+const host = hostname().replace(/\W/g, "_")
 const preflight = Effect.flatMap(Store, (store) => store.preflight)
 
 describe("preflight", () => {
@@ -18,10 +20,13 @@ describe("preflight", () => {
     Effect.gen(function* () {
       const place = yield* scopedPlace
       // Of runs that ended in the middle of their probe, also of earlier versions.
-      for (const name of ["", ".new", ".link", "-check", "-check.new", "-check-12345678-ABCD", "-0123abcd.new"]) {
+      for (const name of ["", ".new", ".link", "-check", "-check.new", "-check-12345678-ABCD", "-other-1.new"]) {
         fs.writeFileSync(at(place, `.zipper-probe-test${name}`), "")
         fs.utimesSync(at(place, `.zipper-probe-test${name}`), 0, 0)
       }
+      // The pid is above any that Linux gives.
+      for (const end of [".new", "-0123abcd-ABCD"])
+        fs.writeFileSync(at(place, `.zipper-probe-test-${host}-99999999${end}`), "")
       const report = yield* preflight.pipe(on(place))
       assert.isTrue(report.stagesInTmp)
       assert.isAbove(report.free ?? 0, 0)
@@ -33,7 +38,9 @@ describe("preflight", () => {
   it.scopedLive("leaves the files of another process alone that probes a new target at the same time", () =>
     Effect.gen(function* () {
       const place = yield* scopedPlace
-      const others = [".zipper-probe-test-0123abcd", ".zipper-probe-test-0123abcd.new"]
+      const others = [`${host}-${process.ppid}`, `${host}-${process.ppid}.new`, "other-99999999"]
+        .map((name) => `.zipper-probe-test-${name}`)
+        .sort()
       for (const name of others) fs.writeFileSync(at(place, name), "theirs")
       // What cannot be removed is no reason to refuse the target.
       const folder = at(place, ".zipper-probe-test-old")
