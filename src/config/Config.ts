@@ -142,7 +142,7 @@ const hardNames = (pattern: string): ReadonlyArray<string> => {
  * Far more than these names take. A pattern that tries each way to divide a name takes years, and no signal stops it. This
  * finds those that are likely, not all.
  */
-const endlessMillis = 2000
+const endlessMillis = 1000
 
 const isEndless = (wanted: RegExp, names: ReadonlyArray<string>): boolean => {
   try {

@@ -133,7 +133,7 @@ describe.runIf(installed("python3"))("TAB", () => {
     }
 
     it(`completes commands, options, values and the names of the configuration in ${shell}`, () =>
-      check(shell === "bash" ? pressed() : sampled(pressed(), 16)))
+      check(sampled(pressed(), shell === "bash" ? 24 : 12)))
 
     it(`lists what there is in ${shell}`, async () => {
       const wanted = [
@@ -151,8 +151,7 @@ describe.runIf(installed("python3"))("TAB", () => {
     })
 
     if (shell === "bash" && installed(bashCompletion)) {
-      it("completes beside the package bash-completion", () =>
-        check(sampled(pressed(), 12), `source ${bashCompletion}`))
+      it("completes beside the package bash-completion", () => check(sampled(pressed(), 6), `source ${bashCompletion}`))
     }
 
     if (shell === "bash") {
