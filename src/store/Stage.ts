@@ -138,7 +138,7 @@ const remove = (disk: typeof Disk.Service, path: string) =>
 /** No lock keeps away another check, nor, from a target without state, another run, also of another host. A pid follows. */
 const ownProbes = ({ probe }: Layout.Layout): string => `${probe}-${hostname().replace(/\W/g, "_")}-`
 
-/** After so long, a process of another host has no more use for a file that it wrote on trial. */
+/** After so long, no process has any more use for a file that it wrote on trial. */
 const oldProbeMillis = 3_600_000
 
 /** Removes what runs and checks that were killed have left of their trials. */
@@ -150,10 +150,12 @@ const removeOldProbes = Effect.fnUntraced(
     const now = yield* Clock.currentTimeMillis
     for (const name of yield* disk.list(path)) {
       if (!name.startsWith(layout.probe)) continue
-      const pid = name.startsWith(own) ? Number.parseInt(name.slice(own.length), 10) : undefined
+      const pid = Number.parseInt(name.slice(own.length), 10)
+      // In a container, the process before had the same pid.
+      const isOver = name.startsWith(own) && (pid === process.pid || !isRunning(pid))
       const stat = yield* disk.stat(join(path, name))
-      const isLeft = pid === undefined ? now - (stat?.mtimeMs ?? now) > oldProbeMillis : !isRunning(pid)
-      if (isLeft) yield* remove(disk, join(path, name))
+      const isOld = now - (stat?.mtimeMs ?? now) > oldProbeMillis
+      if (isOver || isOld) yield* remove(disk, join(path, name))
     }
   },
   orWarn("files of earlier trials are not looked for", undefined)

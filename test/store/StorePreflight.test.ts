@@ -24,9 +24,12 @@ describe("preflight", () => {
         fs.writeFileSync(at(place, `.zipper-probe-test${name}`), "")
         fs.utimesSync(at(place, `.zipper-probe-test${name}`), 0, 0)
       }
-      // The pid is above any that Linux gives.
-      for (const end of [".new", "-0123abcd-ABCD"])
-        fs.writeFileSync(at(place, `.zipper-probe-test-${host}-99999999${end}`), "")
+      // One pid is above any that Linux gives; a container gives each process the same.
+      for (const end of ["99999999.new", "99999999-0123abcd-ABCD", process.pid, `${process.pid}.link`])
+        fs.writeFileSync(at(place, `.zipper-probe-test-${host}-${end}`), "")
+      const recycled = at(place, `.zipper-probe-test-${host}-${process.ppid}`)
+      fs.writeFileSync(recycled, "")
+      fs.utimesSync(recycled, 0, 0)
       const report = yield* preflight.pipe(on(place))
       assert.isTrue(report.stagesInTmp)
       assert.isAbove(report.free ?? 0, 0)
