@@ -229,24 +229,18 @@ const mountpointsInUse = Effect.fnUntraced(function* (target: string) {
   const others = [...(listed ?? [])].filter(([name]) => !isWithin(name, target))
   const owners = new Map(others.map(([name, folder]) => [folder, name]))
   const refused: Array<string> = []
+  const look = Effect.fnUntraced(function* (folder: string) {
+    const owner = owners.get(folder)
+    if (owner !== undefined) return `is that of ${owner}`
+    const above = refused.find((each) => folder.startsWith(`${each}/`))
+    if (above !== undefined) return `lies in ${above}, which is in use`
+    if (listed === undefined) return "may be that of another dataset"
+    return (yield* Effect.orElseSucceed(end.isFree(folder), () => false)) ? undefined : "is not empty"
+  })
   return (folder: string, dataset: string) =>
-    Effect.gen(function* () {
-      const owner = owners.get(folder)
-      const above = refused.find((each) => folder.startsWith(`${each}/`))
-      const isFree = yield* Effect.orElseSucceed(end.isFree(folder), () => false)
-      const reason =
-        owner !== undefined
-          ? `is that of ${owner}`
-          : above !== undefined
-            ? `lies in ${above}`
-            : listed === undefined
-              ? "may be that of another dataset"
-              : isFree
-                ? undefined
-                : "is not empty"
+    Effect.tap(look(folder), (reason) => {
       if (reason === undefined) owners.set(folder, dataset)
       else refused.push(folder)
-      return reason
     })
 })
 

@@ -197,7 +197,7 @@ describe("recover", () => {
       assert.deepStrictEqual(todo, [set("/srv/free", "new/t"), set("/srv/free/below", "new/t/a/b")])
       const log = kit.lines.join("\n")
       assert.include(log, "since /srv/free is that of new/locked; to set it later")
-      assert.include(log, "since /srv/free/below lies in /srv/free; to set it later")
+      assert.include(log, "since /srv/free/below lies in /srv/free, which is in use; to set it later")
     })
   )
 
