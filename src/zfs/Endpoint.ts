@@ -126,7 +126,7 @@ const pathVariable = `"PATH=$PATH"":/usr/local/sbin:/usr/local/bin:/usr/sbin:/us
 const remoteLine = (script: string, { args, program }: Command): string =>
   `env LC_ALL=C ${pathVariable} ${shellWords(["sh", "-c", `echo ${beginMark} >&2; ${script}`, "sh", program, ...args])}`
 
-/** For an operator to type. `batch`: as we call it; else it asks whether to accept the host key, whatever ssh_config says. */
+/** For an operator to type. `batch`: as zipper calls it; else it asks whether to accept the host key, also where ssh_config forbids that. */
 export const manualCommand = (remote: Remote, batch: boolean): string =>
   [
     "ssh",

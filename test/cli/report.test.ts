@@ -100,9 +100,11 @@ describe("zipper report", () => {
     try {
       other.put("ABCD/a", "a")
       other.put("EFGH/b", "b")
+      const said: Array<string> = []
       const asked = async () => {
         const archived = await run(["run", "--config", other.config, "--quiet"])
-        assert.strictEqual(archived.status, 0, archived.stderr)
+        assert.strictEqual(archived.status, 0)
+        said.push(archived.stderr)
         const { stdout } = await run([
           "report",
           "--config",
@@ -118,6 +120,7 @@ describe("zipper report", () => {
       assert.deepStrictEqual(await asked(), ["EFGH"])
       other.put("EFGH/b", "b")
       assert.deepStrictEqual(await asked(), [])
+      assert.match(said.join("|"), /^\|[^|]*EFGH: is no longer in the source; its archives are kept\n\|$/)
     } finally {
       other.remove()
     }
