@@ -5,11 +5,11 @@ import * as Schema from "effect/Schema"
 import { type ArchiveConfig, stateDirOf } from "../config/Config.ts"
 import { Store } from "../store/Store.ts"
 import { Disk } from "../system/Disk.ts"
-import { shellWords } from "../text/Text.ts"
 import { JobIdentity } from "../zfs/JobIdentity.ts"
 import { decodeMark, type MarkedSnapshot, parseName, type SnapshotMark } from "../zfs/SnapshotPrune.ts"
 import type { SourceInfo } from "../zfs/SourceLayout.ts"
 import { Zfs } from "../zfs/Zfs.ts"
+import { commandText } from "../zfs/ZfsCommand.ts"
 import { datasetOf, shortName } from "../zfs/ZfsList.ts"
 import { type Finding, warning } from "./Finding.ts"
 
@@ -50,7 +50,7 @@ const strayFindings = (stray: ReadonlyArray<MarkedSnapshot>, by: string): Readon
     const names = `${dataset}@${found.map(({ name }) => shortName(name)).join(",")}`
     return warning(
       "snapshots",
-      `${found.length} of ${dataset} were taken ${by}, and no run destroys them. If no other configuration or host archives ${dataset}: ${shellWords(["zfs", "destroy", names])}`
+      `${found.length} of ${dataset} were taken ${by}, and no run destroys them. If no other configuration or host archives ${dataset}: ${commandText(["destroy", names])}`
     )
   })
 

@@ -14,8 +14,9 @@ import { permissionsOf } from "../zfs/Allow.ts"
 import { modeProperty, placeholderProperty, type SendMode, type Snapshot } from "../zfs/Dataset.ts"
 import { ancestorsOf, isWithin, parentOf, poolOf } from "../zfs/DatasetName.ts"
 import { onEnd } from "../zfs/Endpoint.ts"
+import { commandText } from "../zfs/ZfsCommand.ts"
 import { Receiver } from "./Receiver.ts"
-import { commandText, type PropertyOf, RecoveredEnd, ReplicaEnd } from "./RecoverEnd.ts"
+import { type PropertyOf, RecoveredEnd, ReplicaEnd } from "./RecoverEnd.ts"
 import {
   copyName,
   cutAfter,

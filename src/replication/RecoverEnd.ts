@@ -3,10 +3,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { Process } from "../system/Process.ts"
-import { shellWords } from "../text/Text.ts"
 import { utf8 } from "../zfs/Account.ts"
 import { commandOn, type Endpoint } from "../zfs/Endpoint.ts"
-import { withoutLogin, type ZfsError } from "../zfs/ZfsCommand.ts"
+import { commandText, withoutLogin, type ZfsError } from "../zfs/ZfsCommand.ts"
 import { rows } from "../zfs/ZfsList.ts"
 import { type End, listNamed, makeEnd } from "./End.ts"
 import type { ZfsArguments } from "./RecoverPlan.ts"
@@ -57,9 +56,6 @@ export class RecoveredEnd extends Context.Tag("zipper/RecoveredEnd")<RecoveredEn
   static readonly layer = (endpoint: Endpoint, dryRun: boolean): Layer.Layer<RecoveredEnd, never, Process> =>
     Layer.effect(RecoveredEnd, makeWorkEnd(endpoint, dryRun))
 }
-
-/** The command as it is typed there. */
-export const commandText = (args: ZfsArguments): string => shellWords(["zfs", ...args])
 
 const makeWorkEnd = Effect.fnUntraced(function* (endpoint: Endpoint, dryRun: boolean) {
   const process = yield* Process

@@ -6,7 +6,7 @@ import type * as Either from "effect/Either"
 import { valueOr } from "../system/Errno.ts"
 import type { Process } from "../system/Process.ts"
 import type { Completed, ProcessError } from "../system/supervise.ts"
-import { quoted } from "../text/Text.ts"
+import { quoted, shellWords } from "../text/Text.ts"
 import { allowCommand, permissionsOf, type Role } from "./Allow.ts"
 import { commandOn, type Endpoint, label, local, manualCommand, type Remote, splitAtBegin } from "./Endpoint.ts"
 
@@ -294,3 +294,6 @@ const connectionComplaints: ReadonlyArray<{
     transient: true
   }
 ]
+
+/** A command of zfs as an operator types it. */
+export const commandText = (args: ReadonlyArray<string>): string => shellWords(["zfs", ...args])

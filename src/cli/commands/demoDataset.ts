@@ -20,6 +20,7 @@ import { VerifyDocument } from "../../runs/VerifyResult.ts"
 import { Process } from "../../system/Process.ts"
 import { duration, messageText, shellWords, withoutControls } from "../../text/Text.ts"
 import { openScratch, type Scratch } from "../../zfs/Scratch.ts"
+import { commandText } from "../../zfs/ZfsCommand.ts"
 import { version } from "../build.ts"
 import { localReplicationLayers, replicationIdentity } from "../layers.ts"
 import { Output } from "../output.ts"
@@ -353,8 +354,6 @@ const report = Effect.fnUntraced(function* (dataset: string, system: System, ste
 })
 
 const howToRemove = (dataset: string, folder: string): string => {
-  const commands = ["replica", "target", "source"].map((name) =>
-    shellWords(["zfs", "destroy", "-r", `${dataset}/${name}`])
-  )
+  const commands = ["replica", "target", "source"].map((name) => commandText(["destroy", "-r", `${dataset}/${name}`]))
   return `all of it is left there, to look around in it; to remove it:\n${[...commands, shellWords(["rm", "-r", folder])].join("\n")}`
 }
