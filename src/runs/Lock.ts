@@ -337,7 +337,7 @@ const mustBeLock = Effect.fnUntraced(function* (path: string) {
   if (size < tooLong && lockText.test(buffer.toString("latin1", 0, size))) return
   return yield* unusable(
     path,
-    new Error("it is no lock of zipper, and was left as it is: remove it if another program left it")
+    new Error("it is not a lock of zipper, and was left as it is (an old lock of another program may be removed)")
   )
 })
 

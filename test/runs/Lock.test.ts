@@ -115,7 +115,7 @@ describe("Lock", () => {
         assert.strictEqual(reason, "Unusable")
         assert.match(
           message,
-          /zipper\.json: it is no lock of zipper, and was left as it is: remove it if another program left it; set lockfile_path to another/
+          /zipper\.json: it is not a lock of zipper, and was left as it is \(an old lock of another program may be removed\); set lockfile_path to another/
         )
         const probed = yield* Effect.flip(Effect.flatMap(Lock, ({ probe }) => probe(other)))
         assert.strictEqual(probed.message, message)
