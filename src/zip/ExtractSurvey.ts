@@ -92,7 +92,7 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
   let index = -1
   let previous: RawPath.RawPath | undefined
   let lastParent = root
-  let looking: Array<Promise<void>> = []
+  let looking: Array<Promise<Look>> = []
 
   const addConflict = (path: RawPath.RawPath, is: Conflict["is"], wanted: Conflict["wanted"]): void =>
     conflicts.add(() => ({ path: RawPath.display(path), is, wanted }))
@@ -102,10 +102,11 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
     privileged.add(() => `${RawPath.display(path)}${kind === "directory" ? "/" : ""}`)
   }
 
+  /** What is found is noted in the order of the entries, so that the same conflicts are named each time. */
   const finishLooks = async (): Promise<void> => {
     const all = looking
     looking = []
-    await settleAll(all)
+    for (const look of await settleAll(all)) noteOccupant(look)
     space.settle()
     least.settle()
   }
@@ -144,18 +145,25 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
         await lookForLeftovers(folder)
       } else {
         folder.state = "blocked"
+        await finishLooks()
         addConflict(folder.path, occupant.is === "directory" ? "archives" : occupant.is, "directory")
       }
     }
     if (folder.state === "absent") totals.folders += 1
   }
 
-  const lookForFile = async (at: number, path: RawPath.RawPath, entry: ZipEntry): Promise<void> => {
+  const lookForFile = async (at: number, path: RawPath.RawPath, entry: ZipEntry): Promise<Look> => {
     // The archive has a file of that name: it is one of its own.
     leftovers.delete(path)
-    const occupant = await lookAt(RawPath.join(target.path, path))
+    return { at, path, entry, occupant: await lookAt(RawPath.join(target.path, path)) }
+  }
+
+  const noteOccupant = ({ at, entry, occupant, path }: Look): void => {
     if (occupant === undefined) return
-    if (occupant.is !== "file" || !overwrite) return addConflict(path, occupant.is, "file")
+    if (occupant.is !== "file" || !overwrite) {
+      addConflict(path, occupant.is, "file")
+      return
+    }
     marks[at] = mark.replace
     totals.replaced += 1
     space.replaces(entry.size, occupant.freed)
@@ -287,6 +295,14 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
 
   if (root.state === "present") await lookForLeftovers(root)
   return { add, end, lastFolder: () => folders.size - 1 }
+}
+
+/** What is in the place of a file. */
+interface Look {
+  readonly at: number
+  readonly path: RawPath.RawPath
+  readonly entry: ZipEntry
+  readonly occupant: Awaited<ReturnType<typeof lookAt>>
 }
 
 type Pair = Pick<Twins, "first" | "second">

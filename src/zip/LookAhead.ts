@@ -43,7 +43,9 @@ export const heldBack = <B>(result: Promise<B>): Promise<B> => {
   return result
 }
 
-/** Waits until all work has ended; fails with the first failure, in the order of the work. */
-export const settleAll = async (work: Iterable<Promise<unknown> | undefined>): Promise<void> => {
-  for (const ended of await Promise.allSettled(work)) if (ended.status === "rejected") throw ended.reason
-}
+/** The results in the order of the work, once all of it has ended; fails with the first failure in that order. */
+export const settleAll = async <A>(work: Iterable<A>): Promise<Array<Awaited<A>>> =>
+  (await Promise.allSettled(work)).map((ended) => {
+    if (ended.status === "rejected") throw ended.reason
+    return ended.value
+  })

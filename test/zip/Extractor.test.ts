@@ -22,6 +22,7 @@ import type { Manifest } from "../../src/source/Manifest.ts"
 import * as RawPath from "../../src/text/RawPath.ts"
 import { Extractor } from "../../src/zip/Archiver.ts"
 import type { ExtractRequest } from "../../src/zip/ExtractTarget.ts"
+import { lateLook } from "../support/program/fileHandles.ts"
 import { temporaryFolder } from "../support/program/log.ts"
 import { archiveAndVerify, layers, noise, put, viewOf } from "../support/zip/archive.ts"
 import { handMade } from "../support/zip/handMade.ts"
@@ -191,6 +192,20 @@ describe("what is in the way", () => {
     }).pipe(Effect.provide(all))
   )
 
+  it.scoped("is named in the order of the archive, in whatever order the looks end", () =>
+    Effect.gen(function* () {
+      const { manifest, out, zip } = yield* archived()
+      for (const name of ["a-b/c", "empty", "setuid"]) put(`${out}/${name}`, "mine")
+      put(`${out}/shared`, "a file")
+      yield* lateLook("c")
+      const { plan } = yield* prepare(zip, manifest, out)
+      assert.deepStrictEqual(
+        plan.conflicts.first.map(({ path }) => path),
+        ["a-b/c", "empty", "setuid", "shared"]
+      )
+    }).pipe(Effect.provide(all))
+  )
+
   it.scoped("is never replaced when it is a folder, a symlink or a device; nor is a symlink followed", () =>
     Effect.gen(function* () {
       const { manifest, out, root, zip } = yield* archived()
@@ -200,15 +215,12 @@ describe("what is in the way", () => {
       symlinkSync(`${root}/elsewhere/x`, `${out}/new\nline`)
       put(`${out}/nothing`, "a file")
       const { plan } = yield* prepare(zip, manifest, out, { overwrite: true })
-      assert.deepStrictEqual(
-        [...plan.conflicts.first].sort((a, b) => (a.path < b.path ? -1 : 1)),
-        [
-          { path: "a", is: "symlink", wanted: "directory" },
-          { path: "empty", is: "directory", wanted: "file" },
-          { path: "new\\x0aline", is: "symlink", wanted: "file" },
-          { path: "nothing", is: "file", wanted: "directory" }
-        ]
-      )
+      assert.deepStrictEqual(plan.conflicts.first, [
+        { path: "a", is: "symlink", wanted: "directory" },
+        { path: "empty", is: "directory", wanted: "file" },
+        { path: "new\\x0aline", is: "symlink", wanted: "file" },
+        { path: "nothing", is: "file", wanted: "directory" }
+      ])
       assert.deepStrictEqual(readdirSync(`${root}/elsewhere/b`), [])
     }).pipe(Effect.provide(all))
   )

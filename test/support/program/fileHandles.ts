@@ -69,6 +69,19 @@ export const fakedStatfs = Effect.map(
   ([spy]) => spy
 )
 
+/** For the length of the scope, `lstat` of a path that ends with `suffix` gives its result late. */
+export const lateLook = (suffix: string) =>
+  withSpies(() => {
+    const { lstat } = promises
+    return [
+      vi.spyOn(promises, "lstat").mockImplementation(async (...args) => {
+        const found = await lstat(...args)
+        if (String(args[0]).endsWith(suffix)) await new Promise((resolve) => setTimeout(resolve, 50))
+        return found
+      })
+    ] as const
+  })
+
 /** For the length of the scope, files that are opened are changed by `change`. */
 const changedFiles = (change: (file: promises.FileHandle, path: string) => void) =>
   Effect.map(
