@@ -139,20 +139,20 @@ const hardNames = (pattern: string): ReadonlyArray<string> => {
 }
 
 /**
- * Far more than these names take. A pattern that tries each way to divide a name takes years, and no signal stops it. This
- * finds those that are likely, not all.
+ * Of the processor, far more than these names take. A pattern that tries each way to divide a name takes years, and no signal
+ * stops it. This finds those that are likely, not all.
  */
-const endlessMillis = 1000
+const endlessMicros = 500_000
 
-const isEndless = (wanted: RegExp, names: ReadonlyArray<string>): boolean => {
+const isEndless = (wanted: RegExp, names: ReadonlyArray<string>, timeout = 1000): boolean => {
   const before = process.cpuUsage()
   try {
-    runInNewContext("names.forEach((name) => wanted.test(name))", { wanted, names }, { timeout: endlessMillis })
+    runInNewContext("names.forEach((name) => wanted.test(name))", { wanted, names }, { timeout })
     return false
   } catch (error) {
     if (codeOf(error) !== "ERR_SCRIPT_EXECUTION_TIMEOUT") throw error
-    // A machine that stood still for so long says nothing of the pattern.
-    return process.cpuUsage(before).user > endlessMillis * 500 || isEndless(wanted, names)
+    // On a machine that is busy or stood still, the time says nothing of the pattern.
+    return process.cpuUsage(before).user > endlessMicros || isEndless(wanted, names, 2 * timeout)
   }
 }
 
