@@ -6,7 +6,7 @@ import { ExitStatus, signalStatus } from "../system/ExitStatus.ts"
 import { configVariable, defaultConfig } from "./configPath.ts"
 import { type CommandPage, type Entry, type leavesOf, pagesOf, type Topic } from "./help.ts"
 import { freebsd, hooks, reference } from "./reference.ts"
-import { jsonExamples, jsonLines } from "./referenceJson.ts"
+import { jsonExamples } from "./referenceJson.ts"
 
 /** A part of the manual, in the order in which it is read. */
 export type Block =
@@ -118,7 +118,7 @@ const commandBlocks = (page: CommandPage, common: ReadonlyArray<Entry>): Readonl
     ...page.options.filter((each) => !has(common, each)).map(option),
     ...(reference[name] ?? []).map(paragraph),
     ...(page.example === undefined ? [] : [text("Example:"), typed([page.example])]),
-    ...(shown === undefined ? [] : [text("What --json prints:"), typed(jsonLines(shown.document)), text(shown.note)])
+    ...(shown === undefined ? [] : [text("What --json prints:"), typed(shown.document.split("\n")), text(shown.note)])
   ]
 }
 

@@ -132,7 +132,7 @@ describe("the schemas", () => {
     }
     for (const [name, { document }] of Object.entries(jsonExamples)) {
       if (!isDocumented(name)) assert.fail(`${name} prints no document`)
-      else assert.isUndefined(mistakeIn(schemaOf(name), document), name)
+      else assert.isUndefined(mistakeIn(schemaOf(name), JSON.parse(document)), name)
     }
   })
 

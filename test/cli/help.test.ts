@@ -2,7 +2,7 @@ import { assert, describe, it } from "vitest"
 import { commandTree } from "../../src/cli/app.ts"
 import { type Block, commandManual, configManual, programManual } from "../../src/cli/manual.ts"
 import { reference } from "../../src/cli/reference.ts"
-import { jsonExamples, jsonLines } from "../../src/cli/referenceJson.ts"
+import { jsonExamples } from "../../src/cli/referenceJson.ts"
 import { run, zipper } from "../support/program/built.ts"
 import { installed } from "../support/programs.ts"
 import { onTerminal } from "../support/terminal/pty.ts"
@@ -120,18 +120,9 @@ describe.runIf(installed("python3"))("zipper help on a terminal", () => {
 })
 
 describe("an example of JSON", () => {
-  it("is the same document on lines of a width", () => {
+  it("has no line that is too long for a page", () => {
     for (const { document } of Object.values(jsonExamples)) {
-      const lines = jsonLines(document)
-      assert.deepStrictEqual(JSON.parse(lines.join("\n")), document)
-      for (const line of lines) assert.isAtMost(line.length, 70, line)
+      for (const line of document.split("\n")) assert.isAtMost(line.length, 70, line)
     }
-    assert.deepStrictEqual(jsonLines({ a: [1, 2], b: "text", c: null }, 20), [
-      "{",
-      '  "a": [1, 2],',
-      '  "b": "text",',
-      '  "c": null',
-      "}"
-    ])
   })
 })
