@@ -8,8 +8,8 @@ import * as Either from "effect/Either"
 import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import { ExitStatus } from "../system/ExitStatus.ts"
-import { quoted } from "../text/Text.ts"
-import { commandLength, didYouMean, knownOptionsOf, optionsFirst, optionsOf, withDefaultCommand } from "./arguments.ts"
+import { didYouMean, quoted } from "../text/Text.ts"
+import { commandLength, knownOptionsOf, optionsFirst, optionsOf, withDefaultCommand } from "./arguments.ts"
 import { version } from "./build.ts"
 import { completions } from "./completions.ts"
 import { shells } from "./completionTable.ts"
@@ -202,5 +202,5 @@ const unknownCommand = (args: ReadonlyArray<string>): string => {
   const known = [...topics.map(({ name }) => name), "--help", "--version"]
   if (args[0] === "config" && commandLength(args) === 1) return "options of config go after init, validate or show"
   const word = args.slice(0, commandLength(args)).join(" ")
-  return `unknown command: ${word}${didYouMean(word, known)}`
+  return `unknown command: ${word}${didYouMean(known, word)}`
 }

@@ -1,8 +1,7 @@
 import type { Usage } from "@effect/cli/Usage"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import { closest, distance } from "fastest-levenshtein"
-import { quoted } from "../text/Text.ts"
+import { didYouMean, quoted } from "../text/Text.ts"
 
 /** What asks for a text of the program itself, wherever it stands among the options; by what is typed, what the library takes. */
 const builtIn = new Map([
@@ -63,13 +62,6 @@ export const knownOptionsOf = (usage: Usage): KnownOptions => {
   return known
 }
 
-/** `; did you mean …?`, or nothing where no known word is near. */
-export const didYouMean = (word: string, known: ReadonlyArray<string>): string => {
-  const nearest = closest(word, known)
-  const isNear = distance(word, nearest) <= Math.min(3, word.replace(/^-+/, "").length / 2)
-  return isNear ? `; did you mean ${nearest}?` : ""
-}
-
 /**
  * Sorts the arguments of a command: options first, each value a word of its own, then `--` and the names; or only `--help` or
  * `--version` where one of them is asked for. The library itself reads `--dry-run n` as "no dry run", drops a last option without
@@ -127,7 +119,7 @@ const elseMeant = (name: string, known: ReadonlyArray<string>): string => {
   const opposite = name.replace("--", "--no-")
   if (known.includes(opposite)) return `; it is the default, and ${opposite} turns it off`
   return (
-    didYouMean(name, known) ||
+    didYouMean(known, name) ||
     (/^-[^-]./.test(name) ? "; write short options one by one, and a name that begins with a dash after --" : "")
   )
 }

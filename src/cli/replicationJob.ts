@@ -2,11 +2,10 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Record from "effect/Record"
-import { closest, distance } from "fastest-levenshtein"
 import { linesOf } from "../config/ConfigIssues.ts"
 import { jobContradictions } from "../config/Contradictions.ts"
 import { bandwidthProblem, decodeJob, decodeRetention, type Job, jobFromConfig } from "../config/ReplicationJob.ts"
-import { optionWords, parseBytes, shellWords } from "../text/Text.ts"
+import { didYouMean, optionWords, parseBytes, shellWords } from "../text/Text.ts"
 import { addressOf } from "../zfs/DatasetName.ts"
 import { type Endpoint, local } from "../zfs/Endpoint.ts"
 import type { Retention } from "../zfs/Retention.ts"
@@ -98,12 +97,10 @@ const jobConflicts = ({ bandwidth, ...given }: JobSelection): ReadonlyArray<stri
   ]
 }
 
-const unknownJob = (name: string, path: string, known: ReadonlyArray<string>): string => {
-  if (known.length === 0) return `--job: ${path} has no replication jobs`
-  const nearest = closest(name, known)
-  const isNear = distance(name, nearest) <= Math.max(1, Math.floor(nearest.length / 3))
-  return `--job: ${path} has no job ${JSON.stringify(name)}${isNear ? `; did you mean ${nearest}?` : ""}; it has ${known.join(", ")}`
-}
+const unknownJob = (name: string, path: string, known: ReadonlyArray<string>): string =>
+  known.length === 0
+    ? `--job: ${path} has no replication jobs`
+    : `--job: ${path} has no job ${JSON.stringify(name)}${didYouMean(known, name)}; it has ${known.join(", ")}`
 
 /** The job of the command line, judged as one of the configuration would be. Left: all that is wrong with it, a line each. */
 export const fromFlags = (flags: JobFlags): Either.Either<Job, ReadonlyArray<string>> => {

@@ -2,7 +2,7 @@ import * as Option from "effect/Option"
 import type * as ParseResult from "effect/ParseResult"
 import * as Predicate from "effect/Predicate"
 import * as AST from "effect/SchemaAST"
-import { closest, distance } from "fastest-levenshtein"
+import { didYouMean } from "../text/Text.ts"
 
 type Path = ReadonlyArray<PropertyKey>
 
@@ -101,10 +101,8 @@ const lineOf = (issue: ConfigIssue, key: string): string => {
   switch (issue._tag) {
     case "Missing":
       return `${key}: is missing; expected ${issue.expected}`
-    case "Unknown": {
-      const suggestion = suggest(String(issue.path.at(-1) ?? ""), issue.known)
-      return `${key}: unknown key${suggestion === undefined ? "" : `; did you mean ${suggestion}?`}`
-    }
+    case "Unknown":
+      return `${key}: unknown key${didYouMean(issue.known, String(issue.path.at(-1) ?? ""))}`
     case "Wrong":
       return issue.path.length === 0
         ? `the file holds ${show(issue.value)}, not ${issue.expected}`
@@ -122,14 +120,6 @@ const keyOf = (path: Path): string =>
       return index === 0 ? name : `.${name}`
     })
     .join("")
-
-/** The known key that differs in at most a third of its letters. */
-const suggest = (key: string, known: ReadonlyArray<string>): string | undefined => {
-  if (known.length === 0) return undefined
-  const lower = key.toLowerCase()
-  const nearest = closest(lower, [...known])
-  return distance(lower, nearest) <= Math.max(1, Math.floor(nearest.length / 3)) ? nearest : undefined
-}
 
 // A value in place of a whole section may be its secret.
 const isSecret = (path: Path): boolean =>

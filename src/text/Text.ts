@@ -1,6 +1,7 @@
 import * as Cause from "effect/Cause"
 import * as Inspectable from "effect/Inspectable"
 import * as Redacted from "effect/Redacted"
+import { distance } from "fastest-levenshtein"
 
 /** The parts of a message as one text; other values as JSON, a Redacted without its value. */
 export const messageText = (message: unknown): string =>
@@ -171,3 +172,21 @@ export const optionWords = (option: string, value: string | undefined): Readonly
   if (value === undefined) return []
   return value.startsWith("-") ? [`${option}=${value}`] : [option, value]
 }
+
+/** The names by how much they differ from `word`, the nearest first. Case does not count. */
+export const nearest = (word: string, names: ReadonlyArray<string>): ReadonlyArray<string> =>
+  [...names].sort((a, b) => farFrom(word, a) - farFrom(word, b))
+
+/** `; did you mean …?` with the known word that is near each of `words`; nothing where none is near. */
+export const didYouMean = (known: ReadonlyArray<string>, ...words: ReadonlyArray<string>): string => {
+  const meant = words.flatMap((word) => {
+    const { length } = word.replace(/^-+/, "")
+    const most = Math.min(3, length / 2, 1 + length / 4)
+    return nearest(word, known)
+      .slice(0, 1)
+      .filter((name) => farFrom(word, name) <= most)
+  })
+  return meant.length === 0 ? "" : `; did you mean ${[...new Set(meant)].join(", ")}?`
+}
+
+const farFrom = (word: string, name: string): number => distance(word.toLowerCase(), name.toLowerCase())

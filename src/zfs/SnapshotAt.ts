@@ -3,11 +3,10 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Scope from "effect/Scope"
-import { distance } from "fastest-levenshtein"
 import type { FolderName } from "../source/FolderName.ts"
 import { Process } from "../system/Process.ts"
 import * as RawPath from "../text/RawPath.ts"
-import { quoted } from "../text/Text.ts"
+import { nearest, quoted } from "../text/Text.ts"
 import { parseMoment, utcSeconds } from "../text/Time.ts"
 import type { Snapshot } from "./Dataset.ts"
 import { local } from "./Endpoint.ts"
@@ -119,11 +118,8 @@ export const chooseAt = ({ all, dataset, now, ours }: Known, at: string): Either
 const mostNames = 3
 
 const unknownName = (dataset: string, all: ReadonlyArray<Snapshot>, at: string): string => {
-  const near = all
-    .map(({ name }) => ({ name, far: distance(shortName(at), name) }))
-    .sort((a, b) => a.far - b.far)
-    .slice(0, mostNames)
-    .map(({ name }) => name)
-  const there = near.length === 0 ? "it has none at all" : `the nearest are ${near.join(", ")}`
+  const names = all.map(({ name }) => name)
+  const near = nearest(shortName(at), names).slice(0, mostNames).join(", ")
+  const there = near === "" ? "it has none at all" : `the nearest are ${near}`
   return `${dataset} has no snapshot ${quoted(at)}, and that is no time such as 2026-11-28, 2026-11-28T10:00 or 3d; ${there}`
 }

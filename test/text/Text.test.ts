@@ -7,6 +7,7 @@ import {
   causeText,
   commandOf,
   cutTo,
+  didYouMean,
   firstNames,
   messageText,
   padded,
@@ -90,5 +91,19 @@ describe("Text", () => {
   it("puts a name that looks like an option behind the options", () => {
     assert.strictEqual(commandOf(["zipper", "verify"], "it's", ["--prev"]), "zipper verify 'it'\\''s' --prev")
     assert.strictEqual(commandOf(["zipper", "restore"], "-rf", ["--to", "x"]), "zipper restore --to x -- -rf")
+  })
+
+  it("suggests the nearest name of any case, and none that is far", () => {
+    const known = ["run", "restore", "hourly", "--config", "-c", "ABCD", "EFGH"]
+    const hints = [
+      [["rn"], "run"],
+      [["RESTOR"], "restore"],
+      [["--confg"], "--config"],
+      [["ABDC"], "ABCD"],
+      [["ABCE", "EFG", "ABCX"], "ABCD, EFGH"]
+    ] as const
+    for (const [words, hint] of hints) assert.strictEqual(didYouMean(known, ...words), `; did you mean ${hint}?`)
+    for (const word of ["yearly", "-x", "", "nothing alike"]) assert.strictEqual(didYouMean(known, word), "", word)
+    assert.strictEqual(didYouMean([], "run"), "")
   })
 })

@@ -1,9 +1,8 @@
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
-import { distance } from "fastest-levenshtein"
 import { showInPager } from "../../system/Process.ts"
-import { quoted, wrapped, wrappedWords } from "../../text/Text.ts"
+import { didYouMean, quoted, wrapped, wrappedWords } from "../../text/Text.ts"
 import { command } from "../command.ts"
 import { UsageError } from "../exit.ts"
 import {
@@ -71,10 +70,7 @@ const pageOf = (tree: Tree, name: string): ReadonlyArray<Block> | undefined => {
 
 const unknownPage = ({ topics }: Tree, name: string): string => {
   const known = [...topics.map((topic) => topic.name), "config", "replication", "hooks", "freebsd"]
-  const meant = known.filter((each) => distance(name.toLowerCase(), each) <= 2)
-  return meant.length > 0
-    ? `the manual has no ${quoted(name)}; did you mean ${meant.join(" or ")}?`
-    : `the manual has no ${quoted(name)}; it has ${known.join(", ")}`
+  return `the manual has no ${quoted(name)}${didYouMean(known, name) || `; it has ${known.join(", ")}`}`
 }
 
 /** Where there is none, the shell says nothing of it. */

@@ -2,7 +2,6 @@ import * as Args from "@effect/cli/Args"
 import type * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { closest, distance } from "fastest-levenshtein"
 import type { ArchiveConfig } from "../../config/Config.ts"
 import { Notifier } from "../../notify/Notifier.ts"
 import { runVerifyReplicas } from "../../replication/VerifyReplicas.ts"
@@ -11,6 +10,7 @@ import { allGood, VerifyDocument } from "../../runs/VerifyResult.ts"
 import { Disk } from "../../system/Disk.ts"
 import { Hasher } from "../../system/Hasher.ts"
 import { Workers } from "../../system/Workers.ts"
+import { didYouMean } from "../../text/Text.ts"
 import { runVerify, type UnknownFolders } from "../../verify/Verify.ts"
 import { ArchiveReader } from "../../zip/Archiver.ts"
 import { type ChosenArchives, configuredArchives, configuredFlags, parseFolders } from "../archives.ts"
@@ -123,14 +123,5 @@ const services = (config: ArchiveConfig, archives: ChosenArchives["layer"], froz
     Layer.provide(Disk.layer)
   )
 
-/** A name that differs in more than two characters is not a typing mistake. */
-const mostTypos = 2
-
-const unknownFolders = ({ folders, known, message }: UnknownFolders) => {
-  const meant = folders.flatMap((folder) => {
-    const nearest = known.length === 0 ? undefined : closest(folder, known)
-    return nearest !== undefined && distance(folder, nearest) <= mostTypos ? [nearest] : []
-  })
-  const hint = meant.length === 0 ? "" : `; did you mean ${[...new Set(meant)].join(", ")}?`
-  return new UsageError({ command: "verify", problems: [`${message}${hint}`] })
-}
+const unknownFolders = ({ folders, known, message }: UnknownFolders) =>
+  new UsageError({ command: "verify", problems: [`${message}${didYouMean(known, ...folders)}`] })
