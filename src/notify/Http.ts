@@ -116,23 +116,28 @@ const unreachable = (server: string, error: HttpClientError.HttpClientError): Ht
   }
 }
 
-/** The innermost failure: fetch wraps what happened, and wraps attempts on several addresses once more. */
-const rootOf = (cause: unknown, depth = 0): unknown => {
+/** The innermost failure: fetch wraps what happened, and attempts on several addresses of one name fail together. */
+export const rootOf = (cause: unknown, depth = 0): unknown => {
   if (depth > 5 || typeof cause !== "object" || cause === null) return cause
   if (cause instanceof AggregateError && cause.errors.length > 0) return rootOf(cause.errors[0], depth + 1)
   return "cause" in cause && cause.cause !== undefined ? rootOf(cause.cause, depth + 1) : cause
 }
 
-const meanings: Readonly<Record<string, string>> = {
+/** Why there is no connection, by the code of the error. */
+export const networkErrors: Readonly<Record<string, string>> = {
   ECONNREFUSED: "nothing listens there",
-  ECONNRESET: "it broke the connection",
-  EPIPE: "it broke the connection",
-  UND_ERR_SOCKET: "it broke the connection",
   ENOTFOUND: "there is no such host",
   EAI_AGAIN: "the name cannot be looked up now",
   EHOSTUNREACH: "there is no route to the host",
   ENETUNREACH: "the network is unreachable",
-  ETIMEDOUT: "the connection timed out",
+  ETIMEDOUT: "the connection timed out"
+}
+
+const meanings: Readonly<Record<string, string>> = {
+  ...networkErrors,
+  ECONNRESET: "it broke the connection",
+  EPIPE: "it broke the connection",
+  UND_ERR_SOCKET: "it broke the connection",
   UND_ERR_CONNECT_TIMEOUT: "the connection timed out",
   CERT_HAS_EXPIRED: "its certificate has expired",
   DEPTH_ZERO_SELF_SIGNED_CERT: "its certificate is self-signed; set NODE_EXTRA_CA_CERTS to trust it",

@@ -5,6 +5,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type { MqttClient } from "mqtt"
 import type { Mqtt as MqttSettings } from "../config/Config.ts"
+import { networkErrors, rootOf } from "../notify/Http.ts"
 import { codeOf, explain } from "../system/Errno.ts"
 
 export const suspendMessage = "suspend"
@@ -227,16 +228,7 @@ const denials: ReadonlyMap<number, string> = new Map([
 ])
 
 const meanings: Readonly<Record<string, string>> = {
-  ECONNREFUSED: "nothing listens there",
+  ...networkErrors,
   ECONNRESET: "it closed the connection; is it an MQTT broker, without TLS, and may this user publish there?",
-  EPIPE: "it closed the connection",
-  ENOTFOUND: "there is no such host",
-  EAI_AGAIN: "the name cannot be looked up now",
-  EHOSTUNREACH: "there is no route to the host",
-  ENETUNREACH: "the network is unreachable",
-  ETIMEDOUT: "the connection timed out"
+  EPIPE: "it closed the connection"
 }
-
-/** Attempts on several addresses of one name fail together. */
-const rootOf = (error: unknown): unknown =>
-  error instanceof AggregateError && error.errors.length > 0 ? error.errors[0] : error
