@@ -1,3 +1,4 @@
+import { dirname } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { type ArchiveConfig, type Config, everyFolder, nameRule, stateDirOf, wholeName } from "../config/Config.ts"
@@ -342,7 +343,7 @@ const checkLog = Effect.fnUntraced(
     const disk = yield* Disk
     const stat = yield* disk.stat(path)
     if (stat !== undefined && stat.kind !== "file") return yield* refuse(`${path} is not a regular file`)
-    yield* disk.writable(stat === undefined ? above(path) : path)
+    yield* disk.writable(stat === undefined ? dirname(path) : path)
     return [ok("log", path)]
   },
   orWarning("log", "nothing will be logged there")
@@ -350,8 +351,6 @@ const checkLog = Effect.fnUntraced(
 
 /** For orWarning. */
 const refuse = (message: string) => Effect.fail({ message })
-
-const above = (path: string): string => path.replace(/\/[^/]*$/, "") || "/"
 
 /** Whether messages can be sent. {@link check} has it too. */
 export const checkNotifier = Effect.gen(function* () {
@@ -392,7 +391,7 @@ const checkStateDir = Effect.fnUntraced(
     const stat = yield* disk.stat(path)
     if (stat !== undefined && stat.kind !== "directory") return yield* refuse(`${path} is no folder`)
     let there = path
-    while (there !== "/" && (yield* disk.stat(there)) === undefined) there = above(there)
+    while (there !== "/" && (yield* disk.stat(there)) === undefined) there = dirname(there)
     yield* disk.writable(there)
     return [ok("state_dir", there === path ? path : `${path}, which the first run makes`)]
   },
@@ -402,7 +401,7 @@ const checkStateDir = Effect.fnUntraced(
 const checkMetrics = Effect.fnUntraced(
   function* (path: string, stateDir: string) {
     const disk = yield* Disk
-    const folder = above(path)
+    const folder = dirname(path)
     if ((yield* disk.stat(folder)) === undefined) return yield* refuse(`there is no folder ${folder}`)
     if ((yield* disk.stat(path))?.kind === "directory") return yield* refuse(`${path} is a folder`)
     yield* disk.writable(folder)

@@ -1,5 +1,5 @@
-import { createHash } from "node:crypto"
 import * as Schema from "effect/Schema"
+import { shortDigest } from "../config/ReplicationJob.ts"
 import { orNull, text } from "../text/Document.ts"
 import { shellWords } from "../text/Text.ts"
 
@@ -103,15 +103,12 @@ export const cronLines = (place: CronPlace, work: CronWork): ReadonlyArray<CronL
 
 /** Beside `lockfile_path`, which the program takes. Of two configurations with one guard, cron would start one only. */
 const guardFile = (lockfile: string, config: string): string => {
-  const [stem, word] = [lockfile.replace(/\.lock$/, ""), wordOf(config)]
+  const [stem, word] = [lockfile.replace(/\.lock$/, ""), shortDigest(config)]
   return `${stem.endsWith(`.${word}`) ? stem : `${stem}.${word}`}.cron.lock`
 }
 
 /** Not that of another configuration, as far as 60 minutes go: with one lock file, one of them would not run. */
-const minuteOf = (config: string): number => Number.parseInt(wordOf(config), 16) % 60
-
-/** A word that is the same for the same path of a configuration only. */
-export const wordOf = (config: string): string => createHash("sha256").update(config).digest("hex").slice(0, 8)
+const minuteOf = (config: string): number => Number.parseInt(shortDigest(config), 16) % 60
 
 const guardedBy = (platform: string, file: string): ReadonlyArray<string> =>
   platform === "linux" ? ["flock", "-n", file] : platform === "freebsd" ? ["lockf", "-s", "-t", "0", file] : []

@@ -1,5 +1,7 @@
+import { dirname } from "node:path"
 import * as Schema from "effect/Schema"
 import { type Config, stateDirOf } from "../config/Config.ts"
+import { shortDigest } from "../config/ReplicationJob.ts"
 import { text } from "../text/Document.ts"
 import { shellWords } from "../text/Text.ts"
 import {
@@ -9,8 +11,7 @@ import {
   isUnfit,
   type Scheduled,
   ScheduledCommand,
-  scheduleOf,
-  wordOf
+  scheduleOf
 } from "./Crontab.ts"
 
 /**
@@ -90,7 +91,7 @@ const usualConfig = "/etc/zipper.json"
 const stemOf = ({ command, job }: Scheduled, config: string): string =>
   [
     "zipper",
-    ...(config === usualConfig ? [] : [wordOf(config)]),
+    ...(config === usualConfig ? [] : [shortDigest(config)]),
     command === "run" ? "archive" : command,
     ...(job === null ? [] : [job])
   ].join("-")
@@ -133,13 +134,11 @@ const writableBy = ({ job }: Scheduled, { config, home }: UnitWork): ReadonlyArr
     ...new Set([
       target_path ?? stateDirOf(config),
       ...(archive && tmp_dir !== undefined ? [tmp_dir] : []),
-      ...[log_file, lockfile_path, ...(metrics_file === undefined ? [] : [metrics_file])].map(folderOf),
+      ...[log_file, lockfile_path, ...(metrics_file === undefined ? [] : [metrics_file])].map((file) => dirname(file)),
       ...(archive ? [] : [`${home === "/" ? "" : home}/.ssh`])
     ])
   ]
 }
-
-const folderOf = (file: string): string => file.replace(/\/[^/]*$/, "") || "/"
 
 const isTemporary = (path: string): boolean => /^\/(?:var\/)?tmp(?:\/|$)/.test(path)
 

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from "node:crypto"
+import { randomBytes } from "node:crypto"
 import { hostname } from "node:os"
 import { join } from "node:path"
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
@@ -6,7 +6,14 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import { type ArchiveConfig, archiveOf, type Config, stateDirOf, wholeName } from "../config/Config.ts"
-import { archiveJobKey, type Job, type JobKey, jobFileName, jobLockName } from "../config/ReplicationJob.ts"
+import {
+  archiveJobKey,
+  type Job,
+  type JobKey,
+  jobFileName,
+  jobLockName,
+  shortDigest
+} from "../config/ReplicationJob.ts"
 import { Notifier } from "../notify/Notifier.ts"
 import { Ping } from "../notify/Ping.ts"
 import { Receiver } from "../replication/Receiver.ts"
@@ -111,8 +118,6 @@ export const archiveIdentity = (config: JobPaths) => ({ ...replicationIdentity()
 type JobPaths = Pick<ArchiveConfig, "source_path" | "target_path">
 
 const jobIdOf = ({ source_path, target_path }: JobPaths) => shortDigest(`${source_path}\0${target_path}`)
-
-const shortDigest = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 8)
 
 type Identity = ReturnType<typeof archiveIdentity>
 

@@ -72,7 +72,7 @@ const filesOf = ({ entries, escaped }: Manifest): Iterable<string> => {
     }
   }
   // The order of the paths is that of the names unless some are escaped.
-  return escaped?.length === 0 ? files : [...files].sort(byUtf8Bytes)
+  return escaped?.length === 0 ? files : [...files].sort(byUtf8)
 }
 
 /** The first line with a key, and the text before the names: they stand there in the metadata of each archive. */
@@ -99,6 +99,17 @@ export const encode = ({ files, zip_name, ...rest }: NewMetadata): ReadonlyArray
 
 const keys = Object.keys(Metadata.fields)
 
-// JavaScript compares UTF-16 units, which puts emoji before U+E000..U+FFFF; UTF-8 bytes do not.
-const byUtf8Bytes = (a: string, b: string): number =>
-  a === b ? 0 : Buffer.compare(Buffer.from(a, "utf8"), Buffer.from(b, "utf8"))
+/** The order of the bytes in UTF-8: that of UTF-16 units, but surrogates stand for characters behind U+E000 to U+FFFF. */
+export const byUtf8 = (a: string, b: string): number => {
+  const length = Math.min(a.length, b.length)
+  for (let at = 0; at < length; at += 1) {
+    const x = a.charCodeAt(at)
+    const y = b.charCodeAt(at)
+    if (x === y) continue
+    const surrogates = Number(isSurrogate(x)) - Number(isSurrogate(y))
+    return surrogates !== 0 && x >= 0xd800 && y >= 0xd800 ? surrogates : x - y
+  }
+  return a.length - b.length
+}
+
+const isSurrogate = (unit: number): boolean => unit >= 0xd800 && unit <= 0xdfff

@@ -6,7 +6,7 @@ import { Hasher } from "../system/Hasher.ts"
 import { isSameFile, type PreviousArchive } from "../zip/ArchiveIndex.ts"
 import type { FolderLayout } from "./Layout.ts"
 import * as PublishPlan from "./PublishPlan.ts"
-import { decodeState } from "./Records.ts"
+import { decodeState, digestOf } from "./Records.ts"
 import { discard, kindOf, linkOrCopy, move } from "./SafeFolder.ts"
 import type { Publication, Published, Staging } from "./Store.ts"
 import { asStoreError, fromDisk, StoreError, storeError } from "./StoreError.ts"
@@ -224,9 +224,7 @@ const survey = Effect.fnUntraced(function* (paths: FolderLayout, checked: Previo
   // As it was published or, where that is not known, as it is now.
   const prevMetadataSha256 =
     state?.prev_metadata_sha256 ??
-    (yield* Effect.map(content(n.prevMetadata), (text) =>
-      text === undefined ? undefined : PublishPlan.digestOf(text)
-    ))
+    (yield* Effect.map(content(n.prevMetadata), (text) => (text === undefined ? undefined : digestOf(text))))
   return { present, current, prevMetadataSha256 }
 })
 

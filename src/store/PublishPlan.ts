@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { FolderName } from "../source/FolderName.ts"
@@ -6,7 +5,7 @@ import type { Checksums } from "../system/Hasher.ts"
 import type { FolderState } from "./FolderState.ts"
 import { publishedFileNames } from "./Layout.ts"
 import * as Metadata from "./Metadata.ts"
-import { encodeState } from "./Records.ts"
+import { digestOf, encodeState } from "./Records.ts"
 
 /** All files that are published in a folder, in the order in which a publication replaces them. */
 export const publishedNames = (folder: FolderName): ReadonlyArray<string> => {
@@ -157,13 +156,6 @@ const previousOf = (n: ReturnType<typeof publishedFileNames>, metadata: Metadata
   }
   const from = Buffer.byteLength(Metadata.headOf(n.zip))
   return [Buffer.from(Metadata.headOf(n.prevZip)), metadata.subarray(from)]
-}
-
-/** SHA-256 (hex) of a text in UTF-8, or of bytes. */
-export const digestOf = (text: Content): string => {
-  const hash = createHash("sha256")
-  for (const part of typeof text === "string" ? [text] : text) hash.update(part)
-  return hash.digest("hex")
 }
 
 /** The record of a publication that has begun: see the protocol in Publish.ts. */

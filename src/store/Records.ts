@@ -273,20 +273,26 @@ const logUnknown = (folder: FolderName, corrupt: Corrupt, { message }: { readonl
 const stateFile = jsonFile(FolderState)
 const decodeStrictly = Schema.decodeUnknownOption(Schema.parseJson(FolderState), { onExcessProperty: "error" })
 
-const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex")
+/** SHA-256 (hex) of a text in UTF-8, or of bytes. */
+export const digestOf = (text: string | ReadonlyArray<Uint8Array>): string => {
+  const hash = createHash("sha256")
+  for (const part of typeof text === "string" ? [text] : text) hash.update(part)
+  return hash.digest("hex")
+}
+
 const lastLine = /,\n {2}"sha256": "([0-9a-f]{64})"\n\}\n$/
 
 /** Its last key is the SHA-256 of the text without it, so that damage anywhere in it is noticed. */
 export const encodeState = (state: FolderState): string => {
   const text = stateFile.encode(state)
-  return `${text.slice(0, -"\n}\n".length)},\n  "sha256": "${sha256(text)}"\n}\n`
+  return `${text.slice(0, -"\n}\n".length)},\n  "sha256": "${digestOf(text)}"\n}\n`
 }
 
 /** States of earlier versions end without a digest. */
 export const decodeState = (paths: Layout.FolderLayout, content = ""): FolderState | undefined => {
   const [end, digest] = lastLine.exec(content) ?? []
   const text = end === undefined ? content : `${content.slice(0, -end.length)}\n}\n`
-  if (digest !== undefined && digest !== sha256(text)) return undefined
+  if (digest !== undefined && digest !== digestOf(text)) return undefined
   return Option.getOrUndefined(Option.filter(decodeStrictly(text), ({ folder }) => folder === paths.folder))
 }
 

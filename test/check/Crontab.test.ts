@@ -1,7 +1,8 @@
 import { execFileSync } from "node:child_process"
 import * as fc from "effect/FastCheck"
 import { assert, describe, it } from "vitest"
-import { type CronPlace, type CronWork, cronLines, crontabOf, wordOf } from "../../src/check/Crontab.ts"
+import { type CronPlace, type CronWork, cronLines, crontabOf } from "../../src/check/Crontab.ts"
+import { shortDigest } from "../../src/config/ReplicationJob.ts"
 
 /** What cron hands to sh of the command field: do_command.c of Vixie cron and cronie, character by character. */
 const asCronReadsIt = (field: string): { readonly command: string; readonly input: string | undefined } => {
@@ -93,7 +94,7 @@ describe("lines for cron", () => {
         const meant = [
           "flock",
           "-n",
-          `${lock}.${wordOf(config)}.cron.lock`,
+          `${lock}.${shortDigest(config)}.cron.lock`,
           node,
           zipper,
           "run",

@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { wordOf } from "../../src/check/Crontab.ts"
+import { shortDigest } from "../../src/config/ReplicationJob.ts"
 import { makePlace, type Place, run, zipper } from "../support/program/built.ts"
 import { installed } from "../support/programs.ts"
 
@@ -54,7 +54,7 @@ describe.runIf(installed("python3"))("config init on a terminal", () => {
       assert.include(shown, '"nonsense" is not an absolute path')
       const path = join(place.root, `${file}.json`)
       assert.deepStrictEqual(JSON.parse(readFileSync(path, "utf8")), {
-        lockfile_path: `/var/run/zipper.${wordOf(path)}.lock`,
+        lockfile_path: `/var/run/zipper.${shortDigest(path)}.lock`,
         source_path: place.source,
         target_path: place.target,
         gotify: { url: "http://127.0.0.1:9/message", token: "sEcRet" },
@@ -102,7 +102,7 @@ describe("config init by its options", () => {
     const [, next = ""] = /next: (.* check --config .*)\n/.exec(stdout) ?? []
     const checked = spawnSync("sh", ["-c", next], { cwd: place.root, encoding: "utf8" })
     assert.strictEqual(checked.status, 0, checked.stderr)
-    const word = wordOf(join(place.root, "bob's new.json"))
+    const word = shortDigest(join(place.root, "bob's new.json"))
     assert.include(
       checked.stdout,
       `/var/run/zipper.${word}.cron.lock ${process.execPath === "/usr/bin/node" ? "" : `${process.execPath} `}${zipper} run --config '${place.root}/bob'\\''s new.json' --quiet\n`

@@ -3,6 +3,7 @@ import * as FastCheck from "effect/FastCheck"
 import * as PublishedNames from "../../src/store/Layout.ts"
 import * as Metadata from "../../src/store/Metadata.ts"
 import * as PublishPlan from "../../src/store/PublishPlan.ts"
+import { digestOf } from "../../src/store/Records.ts"
 import { abcd, folderName, publicationOf } from "../support/store/storeKit.ts"
 
 const bytesOf = (value: object) => Buffer.from(JSON.stringify(value))
@@ -79,7 +80,7 @@ describe("judge", () => {
 
   it("metadata that is not the text that was published is not taken over, whatever it says", () => {
     const text = textOf(Metadata.encode(metadata))
-    const knows = { ...state, metadata_sha256: PublishPlan.digestOf(text) }
+    const knows = { ...state, metadata_sha256: digestOf(text) }
     const judge = (content: string) => PublishPlan.judge({ ...found, state: knows, metadata: Buffer.from(content) })
     assert.deepStrictEqual(judge(text), { _tag: "Whole", checksums, metadata: Buffer.from(text) })
     assert.deepStrictEqual(judge(text.replace("2025", "2016")), {

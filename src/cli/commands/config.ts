@@ -5,11 +5,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { wordOf } from "../../check/Crontab.ts"
 import { type Answers, exampleWith, render, withoutSecrets } from "../../config/ConfigExample.ts"
 import { ConfigFile } from "../../config/ConfigFile.ts"
 import { answersFrom, ConfigInitError, fileOf, mustBeNew, writeConfig } from "../../config/ConfigInit.ts"
 import { interview, Questions } from "../../config/ConfigInterview.ts"
+import { shortDigest } from "../../config/ReplicationJob.ts"
 import { Disk } from "../../system/Disk.ts"
 import { Process, tokenVariable } from "../../system/Process.ts"
 import { optionWords } from "../../text/Text.ts"
@@ -97,7 +97,7 @@ const init = makeCommand(
 
 /** A lock file of the configuration's own: jobs with the same one never run at once. Only root may write to the usual folders. */
 const ownPlaces = (path: string): Pick<Answers, "log_file"> & { readonly lockfile_path: string } => {
-  const lock = `zipper.${wordOf(resolve(path))}.lock`
+  const lock = `zipper.${shortDigest(resolve(path))}.lock`
   if (process.getuid?.() === 0) return { lockfile_path: `/var/run/${lock}` }
   const folder = dirname(resolve(path))
   return { lockfile_path: resolve(folder, lock), log_file: resolve(folder, "zipper.log") }

@@ -4,7 +4,7 @@ import type { FolderState } from "../../../src/store/FolderState.ts"
 import * as ChecksumFile from "../../../src/store/Metadata.ts"
 import * as Metadata from "../../../src/store/Metadata.ts"
 import { namesOf, type PublishedArchive, type Which } from "../../../src/store/PublishedArchive.ts"
-import { digestOf } from "../../../src/store/PublishPlan.ts"
+import { digestOf } from "../../../src/store/Records.ts"
 import { Hasher } from "../../../src/system/Hasher.ts"
 import { memoryHasher } from "../../doubles/Hasher.ts"
 
