@@ -200,19 +200,19 @@ export const example: string = `${JSON.stringify(
 export const exampleWith = (lockfile: string): string =>
   example.replace(JSON.stringify(exampleLock), () => JSON.stringify(lockfile))
 
-/** The keys that `config init` sets. */
+/** The keys that `config init` sets; what is undefined is left out. */
 export interface Answers {
-  readonly source_path?: string
-  readonly target_path?: string
-  readonly folders?: string
-  readonly snapshots?: "live"
-  readonly tmp_dir?: string
+  readonly source_path?: string | undefined
+  readonly target_path?: string | undefined
+  readonly folders?: string | undefined
+  readonly snapshots?: "live" | undefined
+  readonly tmp_dir?: string | undefined
   readonly lockfile_path?: string
   readonly log_file?: string
   readonly gotify?: {
     readonly url: string
     readonly token?: Redacted.Redacted
-    readonly token_file?: string
+    readonly token_file?: string | undefined
   }
   readonly notify_on?: ReadonlyArray<Config["notify_on"][number]>
 }

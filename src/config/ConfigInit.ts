@@ -1,5 +1,6 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { chooseFolders, someNames } from "../source/FolderChoice.ts"
 import { Disk } from "../system/Disk.ts"
@@ -173,18 +174,15 @@ export interface InitFlags {
 export const answersFrom = Effect.fn("ConfigByOptions")(function* (flags: InitFlags, tokenGiven: boolean) {
   const { folders, gotifyTokenFile, gotifyUrl, live, notifySuccess, source, target, tmpDir } = flags
   const answers: Answers = {
-    ...(source === undefined ? {} : { source_path: source }),
-    ...(target === undefined ? {} : { target_path: target }),
-    ...(folders === undefined ? {} : { folders }),
-    ...(tmpDir === undefined ? {} : { tmp_dir: tmpDir }),
-    ...(live ? { snapshots: "live" } : {}),
+    source_path: source,
+    target_path: target,
+    folders,
+    tmp_dir: tmpDir,
+    snapshots: live ? "live" : undefined,
     ...(gotifyUrl === undefined
       ? {}
       : {
-          gotify: {
-            url: gotifyUrl,
-            ...(gotifyTokenFile === undefined ? {} : { token_file: gotifyTokenFile })
-          },
+          gotify: { url: gotifyUrl, token_file: gotifyTokenFile },
           notify_on: notifySuccess ? ["failure", "success", "recovery"] : ["failure", "recovery"]
         })
   }
@@ -192,15 +190,13 @@ export const answersFrom = Effect.fn("ConfigByOptions")(function* (flags: InitFl
   const isWrong = (key: string) => wrong.some((line) => line.startsWith(`${key}:`))
   // What is no path at all is not looked at.
   const look = (key: string, path: string | undefined) =>
-    path === undefined || isWrong(key)
-      ? Effect.succeedNone
-      : Effect.map(Effect.either(resolveFolder(path)), Option.some)
+    Effect.either(path === undefined || isWrong(key) ? Effect.succeed(undefined) : resolveFolder(path))
   const from = yield* look("source_path", source)
   const to = yield* look("target_path", target)
   const tmp = yield* look("tmp_dir", tmpDir)
-  const sourcePlace = Option.getOrUndefined(Option.flatMap(from, Option.getRight))
-  const targetPlace = Option.getOrUndefined(Option.flatMap(to, Option.getRight))
-  const problemOf = (place: typeof from) => Option.getOrUndefined(Option.flatMap(place, Option.getLeft))
+  const sourcePlace = Either.getOrUndefined(from)
+  const targetPlace = Either.getOrUndefined(to)
+  const problemOf = (place: typeof from) => Option.getOrUndefined(Either.getLeft(place))
   const tokenMistake =
     gotifyTokenFile === undefined || isWrong("gotify.token_file")
       ? undefined

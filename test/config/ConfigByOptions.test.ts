@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { configFrom } from "../../src/config/ConfigExample.ts"
 import { ConfigFile } from "../../src/config/ConfigFile.ts"
 import { answersFrom, type InitFlags } from "../../src/config/ConfigInit.ts"
 import { Disk } from "../../src/system/Disk.ts"
@@ -49,7 +50,7 @@ const good = { source: "/mnt/a/data", target: "/mnt/b/archives" }
 const url = "https://gotify.example.com/message"
 
 const from = (given: Partial<InitFlags>, tokenGiven = false) =>
-  answersFrom({ ...nothing, ...given }, tokenGiven).pipe(Effect.provide(world))
+  answersFrom({ ...nothing, ...given }, tokenGiven).pipe(Effect.map(configFrom), Effect.provide(world))
 const mistakes = (given: Partial<InitFlags>, tokenGiven?: boolean) => Effect.flip(from(given, tokenGiven))
 
 describe("the options of config init", () => {
