@@ -5,17 +5,19 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Struct from "effect/Struct"
 import { FolderName } from "../source/FolderName.ts"
 import { isFolder } from "../store/SafeFolder.ts"
 import { fromDisk, type StoreError } from "../store/StoreError.ts"
 import { Disk, type DiskError, ignoreCode } from "../system/Disk.ts"
 import { optional } from "../text/Document.ts"
 import { Instant } from "../text/Time.ts"
+import { RunDocument } from "./ArchiveResult.ts"
+import { ReplicationDocument } from "./ReplicationResult.ts"
 import { Outcome } from "./Run.ts"
 
 /** `<state folder>/history.jsonl` has one JSON document a line for each run, but not for a dry run or one that found a lock held. */
 
-export const Count = Schema.Number.pipe(Schema.int(), Schema.nonNegative())
 /** Some thousand years (a clock may be set from 1970 to now meanwhile): a number beyond all dates, in a damaged line, is no time. */
 export const Seconds = Schema.Number.pipe(Schema.between(0, 1e11))
 
@@ -35,9 +37,9 @@ export const HistoryFolder = Schema.Union(
   Schema.Struct({
     folder: FolderName,
     result: Schema.Literal("archived"),
-    files: Count,
-    bytes: Count,
-    zip_bytes: Count,
+    files: Schema.NonNegativeInt,
+    bytes: Schema.NonNegativeInt,
+    zip_bytes: Schema.NonNegativeInt,
     seconds: Seconds
   }),
   Schema.Struct({ folder: FolderName, result: Schema.Literal("failed"), error: Schema.String })
@@ -47,11 +49,7 @@ export type HistoryFolder = typeof HistoryFolder.Type
 export const ArchiveRun = Schema.Struct({
   ...common,
   kind: Schema.Literal("archive"),
-  archived: Count,
-  unchanged: Count,
-  failed: Count,
-  bytes: Count,
-  zip_bytes: Count,
+  ...Struct.pick(RunDocument.fields, "archived", "unchanged", "failed", "bytes", "zip_bytes"),
   folders: Schema.Array(HistoryFolder)
 })
 export type ArchiveRun = typeof ArchiveRun.Type
@@ -61,7 +59,7 @@ export const HistoryDataset = Schema.Struct({
   dataset: Schema.String,
   target: optional(Schema.String),
   result: Schema.Literal("sent", "refused", "failed"),
-  bytes: Count,
+  bytes: Schema.NonNegativeInt,
   seconds: optional(Seconds),
   error: optional(Schema.String)
 })
@@ -70,15 +68,8 @@ export type HistoryDataset = typeof HistoryDataset.Type
 export const ReplicationRun = Schema.Struct({
   ...common,
   kind: Schema.Literal("replication"),
-  job: Schema.String,
-  direction: Schema.Literal("pull", "push"),
-  host: Schema.String,
-  sent: Count,
-  up_to_date: Count,
-  nothing_to_send: Count,
-  refused: Count,
-  failed: Count,
-  bytes: Count,
+  ...Struct.pick(ReplicationDocument.fields, "job", "direction", "host"),
+  ...Struct.pick(ReplicationDocument.fields, "sent", "up_to_date", "nothing_to_send", "refused", "failed", "bytes"),
   datasets: Schema.Array(HistoryDataset)
 })
 export type ReplicationRun = typeof ReplicationRun.Type

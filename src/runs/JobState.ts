@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Struct from "effect/Struct"
 import { archiveJobKey, type JobKey, jobFileName } from "../config/ReplicationJob.ts"
 import { FolderName, parseFolderName } from "../source/FolderName.ts"
 import { FolderVerification, type Verified, withResult } from "../store/FolderState.ts"
@@ -17,7 +18,8 @@ import { commandOf, count } from "../text/Text.ts"
 import { Instant } from "../text/Time.ts"
 import { TargetHistory } from "../zfs/TargetSnapshots.ts"
 import { Alerts, type AlertsOf, alertsNameOf, type Recovered } from "./Alerts.ts"
-import { Count, described, endOfRun, makeStateFolder, type NoPlace, Seconds, type StateSettings } from "./History.ts"
+import { described, endOfRun, makeStateFolder, type NoPlace, Seconds, type StateSettings } from "./History.ts"
+import { ReplicationDocument } from "./ReplicationResult.ts"
 import type { Outcome } from "./Run.ts"
 import { VerifyReplicasDocument } from "./VerifyReplicasResult.ts"
 
@@ -36,8 +38,8 @@ const job = {
   last_run: Schema.Struct({
     ...endOfRun,
     /** Uncompressed bytes archived, or bytes sent. */
-    bytes: Count,
-    failures: Count
+    bytes: Schema.NonNegativeInt,
+    failures: Schema.NonNegativeInt
   }),
   last_success_utc: optional(Instant),
   /** Since when no run of it could begin, if the last ones could not. */
@@ -57,9 +59,9 @@ export const TrackedFolder = Schema.Struct({
   result: Schema.Literal("archived", "unchanged", "failed"),
   /** As in the folder's own state: an archive with another time is newer than this, even if the clock was set back. */
   archived_at_utc: optional(Schema.String),
-  files: optional(Count),
-  bytes: optional(Count),
-  zip_bytes: optional(Count),
+  files: optional(Schema.NonNegativeInt),
+  bytes: optional(Schema.NonNegativeInt),
+  zip_bytes: optional(Schema.NonNegativeInt),
   seconds: optional(Seconds)
 })
 export type TrackedFolder = typeof TrackedFolder.Type
@@ -69,7 +71,7 @@ export const TrackedDataset = Schema.Struct({
   target: optional(Schema.String),
   ...item,
   result: Schema.Literal("sent", "up_to_date", "nothing_to_send", "refused", "failed"),
-  bytes: optional(Count),
+  bytes: optional(Schema.NonNegativeInt),
   seconds: optional(Seconds)
 })
 export type TrackedDataset = typeof TrackedDataset.Type
@@ -87,9 +89,7 @@ export type ArchiveJobState = typeof ArchiveJobState.Type
 export const ReplicationJobState = Schema.Struct({
   ...job,
   kind: Schema.Literal("replication"),
-  job: Schema.String,
-  direction: Schema.Literal("pull", "push"),
-  host: Schema.String,
+  ...Struct.pick(ReplicationDocument.fields, "job", "direction", "host"),
   datasets: Schema.Array(TrackedDataset)
 })
 export type ReplicationJobState = typeof ReplicationJobState.Type
@@ -145,7 +145,7 @@ export const withFallback = (state: JobState | undefined, fallback: JobState | u
 export const RunMarker = Schema.Struct({
   version: Schema.Literal(1),
   run: Schema.String,
-  pid: Count,
+  pid: Schema.NonNegativeInt,
   started_at_utc: Instant,
   lockfile: Schema.String
 })

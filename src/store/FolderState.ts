@@ -4,8 +4,6 @@ import { Md5, Sha256 } from "../system/Hasher.ts"
 import { optional } from "../text/Document.ts"
 import { Instant } from "../text/Time.ts"
 
-const Count = Schema.Number.pipe(Schema.int(), Schema.nonNegative())
-
 /** `<target>/ABCD/.state.json`: what the current archive is and what it was made from. Older states lack the optional keys. */
 export const FolderState = Schema.Struct({
   version: Schema.Literal(1),
@@ -18,9 +16,9 @@ export const FolderState = Schema.Struct({
   hard_links: Schema.Boolean,
   snapshot: Schema.String,
   archived_at_utc: Schema.String,
-  files: Count,
-  bytes: Count,
-  zip_size: Count,
+  files: Schema.NonNegativeInt,
+  bytes: Schema.NonNegativeInt,
+  zip_size: Schema.NonNegativeInt,
   zip_md5: Md5,
   zip_sha256: Sha256,
   /** Places in the folder that were mounts of their own, as in the manifest. */
@@ -30,7 +28,7 @@ export const FolderState = Schema.Struct({
   /** The rules that it was made by, as source/Exclude saves them, and how much they left out. */
   exclude: optional(Schema.Array(Schema.String)),
   exclude_caches: optional(Schema.Literal(true)),
-  excluded: optional(Count),
+  excluded: optional(Schema.NonNegativeInt),
   /** SHA-256 of the text of `metadata.json`, and of `metadata.prev.json` where there is one, as published together with this. */
   metadata_sha256: optional(Sha256),
   prev_metadata_sha256: optional(Sha256)
@@ -43,7 +41,7 @@ export const FolderFailure = Schema.Struct({
   folder: FolderName,
   run: Schema.String,
   failed_at_utc: Schema.String,
-  failures: Count,
+  failures: Schema.NonNegativeInt,
   error: Schema.String
 })
 export type FolderFailure = typeof FolderFailure.Type
