@@ -131,21 +131,16 @@ const print = Effect.fnUntraced(function* (text: string) {
   yield* new Stop({ status: ExitStatus.someFailed })
 })
 
-/** The commands that take names beside their options. */
-const takingNames = new Set([
-  ...["pull", "push", "recover", "prune", "prepare", "delegate", "restore", "verify", "ls", "schema", "help"],
-  ...["config init", "config validate", "config show"]
-])
-
 const readable = (args: ReadonlyArray<string>, commands: Commands): Either.Either<ReadonlyArray<string>, string> => {
   const words = commandLength(args)
   const name = args.slice(0, words).join(" ")
   const command = leavesOf(commands).find((leaf) => leaf.name === name)
   if (command === undefined || args[words] === "--help") return Either.right(args)
-  const sorted = optionsFirst(args.slice(words), knownOptionsOf(command.usage), name)
+  const known = knownOptionsOf(command.usage)
+  const sorted = optionsFirst(args.slice(words), known, name)
   if (Either.isLeft(sorted)) return sorted
   const rest = sorted.right
-  const [word] = takingNames.has(name) || !rest.includes("--") ? [] : rest.slice(rest.indexOf("--") + 1)
+  const [word] = known.takesNames || !rest.includes("--") ? [] : rest.slice(rest.indexOf("--") + 1)
   return word === undefined ? Either.right([...args.slice(0, words), ...rest]) : Either.left(misplaced(name, word))
 }
 

@@ -34,7 +34,7 @@ export const optionsOf = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
 export const commandLength = ([first, second = "-"]: ReadonlyArray<string>): number =>
   first === "config" && !second.startsWith("-") ? 2 : 1
 
-/** The options of a command, by what follows them: each of their names, with the first name of the same option. */
+/** What a command takes: names, and options by what follows them, each with the first name of the same option. */
 export interface KnownOptions {
   /** A value; the last one counts, as with ssh. */
   readonly once: ReadonlyMap<string, string>
@@ -42,11 +42,12 @@ export interface KnownOptions {
   readonly several: ReadonlyMap<string, string>
   /** No value; one that is given again says nothing new. */
   readonly flags: ReadonlyMap<string, string>
+  readonly takesNames: boolean
 }
 
 export const knownOptionsOf = (usage: Usage): KnownOptions => {
   const names = () => new Map<string, string>()
-  const known = { once: names(), several: names(), flags: names() }
+  const known = { once: names(), several: names(), flags: names(), takesNames: false }
   const walk = (part: Usage, valued: Map<string, string>): void => {
     if (part._tag === "Optional") walk(part.usage, valued)
     else if (part._tag === "Repeated") walk(part.usage, known.several)
@@ -55,6 +56,9 @@ export const knownOptionsOf = (usage: Usage): KnownOptions => {
       walk(part.right, valued)
     } else if (part._tag === "Named") {
       const [first = ""] = part.names
+      // The command itself is among them by its bare name, and names as <FOLDER>.
+      if (first.startsWith("<")) known.takesNames = true
+      if (!first.startsWith("-")) return
       for (const name of part.names) (Option.isSome(part.acceptedValues) ? valued : known.flags).set(name, first)
     }
   }
@@ -69,7 +73,7 @@ export const knownOptionsOf = (usage: Usage): KnownOptions => {
  */
 export const optionsFirst = (
   args: ReadonlyArray<string>,
-  { flags, once, several }: KnownOptions,
+  { flags, once, several }: Omit<KnownOptions, "takesNames">,
   command: string
 ): Either.Either<ReadonlyArray<string>, string> => {
   const single = new Map<string, string>()

@@ -52,6 +52,18 @@ describe("a wrong command line", () => {
 })
 
 describe("a right command line", () => {
+  it("may give the name of the command as a value, or as a name", async () => {
+    place.put("ABCD/a.txt", "one")
+    await job()
+    const done = [
+      await run(["report", "--config", place.config, "--out", "report"], { cwd: place.root }),
+      await run(["restore", "ABCD", "--config", place.config, "--to", "restore"], { cwd: place.root })
+    ]
+    for (const { status, stderr } of done) assert.strictEqual(status, 0, stderr)
+    const { stderr } = await run(["restore", "restore", "true", "--config", place.config, "--to", "back"])
+    assert.include(stderr, "has no archives of restore, true")
+  })
+
   it("may give an option again, under its other name too", async () => {
     const twice = ["--json", "-q", "--quiet", "--json", "-c", "none.json", "--config", place.config]
     const { status, stdout } = await run(["run", "--dry-run", ...twice, "--dry-run"])
