@@ -91,8 +91,8 @@ const readdir = /* @__PURE__ */ promisify(fs.readdir)
 const lstat = /* @__PURE__ */ promisify(fs.lstat)
 const statfs = /* @__PURE__ */ promisify(fs.statfs)
 
-/** Enough to keep the kernel busy; node has four threads for it anyway. */
-const atOnce = 16
+/** Enough to keep node's four threads busy. */
+const atOnce = 64
 
 /** For the main thread, which must not wait for a disk: on node's own threads. Not by a FileHandle, which costs more. */
 export const waitingCalls: FileCalls = {
@@ -101,43 +101,18 @@ export const waitingCalls: FileCalls = {
   names: (path) => readdir(path, byteNames),
   lstat: (path) => lstat(path, nanoseconds),
   fileSystemType: async (path) => (await statfs(path, nanoseconds)).type,
-  lstats: (count, path, take, signal) =>
-    new Promise((resolve, reject) => {
-      const early = new Map<number, fs.BigIntStats>()
-      let next = 0
-      let taken = 0
-      let active = 0
-      let failure: { readonly cause: unknown } | undefined
-      const takeInOrder = (): void => {
-        for (let stats = early.get(taken); stats !== undefined; stats = early.get(taken)) {
-          early.delete(taken)
-          take(taken, stats)
-          taken += 1
-        }
+  lstats: async (count, path, take, signal) => {
+    for (let from = 0; from < count; from += atOnce) {
+      signal.throwIfAborted()
+      const looks = Array.from({ length: Math.min(atOnce, count - from) }, (_, at) =>
+        lstat(path(from + at), nanoseconds)
+      )
+      for (const [at, look] of (await Promise.allSettled(looks)).entries()) {
+        if (look.status === "rejected") throw new Unseen(from + at, look.reason)
+        take(from + at, look.value)
       }
-      const startNext = (): void => {
-        while (next < count && active < atOnce && failure === undefined) {
-          if (signal.aborted) {
-            failure = { cause: signal.reason }
-            break
-          }
-          const index = next
-          next += 1
-          active += 1
-          fs.lstat(path(index), nanoseconds, (error, stats) => {
-            active -= 1
-            if (error === null) early.set(index, stats)
-            else failure ??= { cause: new Unseen(index, error) }
-            takeInOrder()
-            startNext()
-          })
-        }
-        if (active > 0) return
-        if (failure === undefined) resolve()
-        else reject(failure.cause)
-      }
-      startNext()
-    })
+    }
+  }
 }
 
 /** For a worker thread, which may wait: a call on node's threads costs three times the call itself. */
