@@ -22,6 +22,9 @@ interface PlaceFlags {
   readonly datasets: ReadonlyArray<string>
 }
 
+/** None of them, where only --job selects a job. */
+export const noPlace: PlaceFlags = { host: undefined, user: undefined, port: undefined, sshOptions: [], datasets: [] }
+
 /** A job as the command line says it; undefined is what was not given, or the command has no option for. */
 export interface JobFlags extends PlaceFlags {
   readonly direction: Job["direction"]

@@ -1,6 +1,6 @@
 import { hourMillis } from "../text/Time.ts"
 import type { Chart } from "./Chart.ts"
-import type { RunItem, TimedRun } from "./Jobs.ts"
+import { type RunItem, runsUntil, type TimedRun } from "./Jobs.ts"
 
 /** One figure of one thing at one time (milliseconds since 1970). */
 interface Figure {
@@ -22,7 +22,7 @@ const wholeRun = "whole run"
 
 /** The charts of the archive job; those that would be empty are left out. `all` are the runs of the whole history. */
 export const archiveCharts = (all: ReadonlyArray<TimedRun>, period: Period): ReadonlyArray<Chart> => {
-  const runs = drawable(all, "archive", period)
+  const runs = runsUntil(period.now, all, "archive")
   const recent = runs.filter(({ ended }) => ended >= period.from)
   const { totals } = sizesOf(runs, period.from)
   const seconds = recent.map(({ ended: at, run }): Figure => ({ at, label: wholeRun, value: run.seconds }))
@@ -45,7 +45,7 @@ const moments = 91
 
 /** Those of the largest archives, by name, from where the history or the period begins up to now. */
 export const sizeLines = (all: ReadonlyArray<TimedRun>, period: Period): ReadonlyArray<SizeLine> => {
-  const runs = drawable(all, "archive", period)
+  const runs = runsUntil(period.now, all, "archive")
   const { folders } = sizesOf(runs, period.from)
   const from = Math.max(period.from, runs[0]?.ended ?? period.now)
   const times = Array.from({ length: moments }, (_, n) => from + ((period.now - from) * n) / (moments - 1))
@@ -55,17 +55,13 @@ export const sizeLines = (all: ReadonlyArray<TimedRun>, period: Period): Readonl
 }
 
 export const replicationCharts = (all: ReadonlyArray<TimedRun>, period: Period): ReadonlyArray<Chart> => {
-  const recent = drawable(all, "replication", period).filter(({ ended }) => ended >= period.from)
+  const recent = runsUntil(period.now, all, "replication").filter(({ ended }) => ended >= period.from)
   const seconds = recent.map(({ ended: at, job: label, run }): Figure => ({ at, label, value: run.seconds }))
   return [
     stackChart("sent", itemFigures(recent, bytesOf), period),
     pointsChart("replication-durations", largest(seconds, "last"), seconds, period)
   ].filter(hasValues)
 }
-
-/** Runs up to now, in order of their times: the clock may have been set in between. */
-const drawable = (all: ReadonlyArray<TimedRun>, kind: TimedRun["run"]["kind"], { now }: Period) =>
-  all.filter(({ ended, run }) => run.kind === kind && ended <= now).sort((a, b) => a.ended - b.ended)
 
 const zipBytes = (item: RunItem): number | undefined => item.zip_bytes
 const bytesOf = (item: RunItem): number | undefined => item.bytes

@@ -1,4 +1,4 @@
-import type { JobState, TrackedDataset, TrackedFolder } from "../runs/JobState.ts"
+import { type JobState, trackedItems } from "../runs/JobState.ts"
 import type { Verified } from "../store/FolderState.ts"
 import type { RunItem, TimedRun } from "./Jobs.ts"
 
@@ -121,11 +121,7 @@ const settle = (known: ReadonlyMap<string, Tracked>, timed: TimedRun): void => {
 
 /** Since when an item is in trouble, and how often it was, is for the history to say. */
 const applyState = (known: Map<string, Tracked>, state: JobState): void => {
-  const items = new Map<string, TrackedFolder | TrackedDataset>(
-    state.kind === "archive"
-      ? state.folders.map((item) => [item.folder, item])
-      : state.datasets.map((item) => [item.dataset, item])
-  )
+  const items = new Map(trackedItems(state).map((item) => [item.name, item]))
   for (const { folder, since_utc } of state.kind === "archive" ? (state.gone ?? []) : []) {
     trackedIn(known, folder).goneSince = Date.parse(since_utc)
   }
@@ -139,7 +135,7 @@ const applyState = (known: Map<string, Tracked>, state: JobState): void => {
     const item = trackedIn(known, name)
     if ("target" in found) item.target = found.target
     if (success !== undefined) item.good = Date.parse(success)
-    const made = "archived_at_utc" in found ? Date.parse(found.archived_at_utc ?? "") : Number.NaN
+    const made = Date.parse(found.archived_at_utc ?? "")
     if (Number.isFinite(made)) item.archived = made
     const at = Date.parse(last_attempt_utc)
     const isFailing = result === "failed" || result === "refused"

@@ -48,6 +48,10 @@ const timedRun = (run: HistoryRun): TimedRun => {
   return { ...common, job, items, covered: Number.POSITIVE_INFINITY }
 }
 
+/** Runs of a kind up to now, in order of their times: the clock may have been set in between. */
+export const runsUntil = (now: number, all: ReadonlyArray<TimedRun>, kind: HistoryRun["kind"]) =>
+  all.filter(({ ended, run }) => run.kind === kind && ended <= now).sort((a, b) => a.ended - b.ended)
+
 /** A job of the configuration, with what its runs left beside the history. */
 export interface KnownJob {
   readonly key: JobKey

@@ -1,6 +1,6 @@
 import { bytes, count, number } from "../text/Text.ts"
 import { dayMillis } from "../text/Time.ts"
-import type { TimedRun } from "./Jobs.ts"
+import { runsUntil, type TimedRun } from "./Jobs.ts"
 
 /**
  * How long the target lasts. What counts is by how much its archives grew, not what was written: a new archive takes the place of
@@ -25,7 +25,7 @@ export const spaceOf = (free: number, runs: ReadonlyArray<TimedRun>, now: number
 }
 
 const growthOf = (all: ReadonlyArray<TimedRun>, now: number): TargetSpace["growth"] => {
-  const runs = all.filter(({ ended, run }) => run.kind === "archive" && ended <= now).sort((a, b) => a.ended - b.ended)
+  const runs = runsUntil(now, all, "archive")
   const days = Math.min(mostDays, (now - (runs[0]?.ended ?? now)) / dayMillis)
   if (days < fewestDays) return undefined
   const from = now - days * dayMillis

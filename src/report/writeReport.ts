@@ -64,7 +64,7 @@ export const makeReport = Effect.fn("Report.make")(function* (
       ? { lost: [], flaws: [], verified: new Map() }
       : {
           ...(yield* findingsIn.pipe(Effect.provide(PublishedArchives.layer(target, wanted)))),
-          free: yield* freeIn(target)
+          free: yield* ifPossible((disk) => disk.free(target))
         }
   const undelivered = overviews.flatMap(({ key, undelivered }) =>
     undelivered.map((message) => ({ job: jobLabel(key), message }))
@@ -113,11 +113,9 @@ const findingsIn = Effect.gen(function* () {
   }
 })
 
-/** Undefined also where the file system cannot be asked: the page says nothing of it then. */
-const freeIn = (target: string) =>
-  Effect.flatMap(Disk, (disk) => disk.free(target)).pipe(
-    Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(message), undefined))
-  )
+/** Undefined where the file system cannot be asked, or this process may not look: it cannot write there either. */
+const ifPossible = <A>(ask: (disk: typeof Disk.Service) => Effect.Effect<A, DiskError>) =>
+  Effect.flatMap(Disk, ask).pipe(Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(message), undefined)))
 
 const archivesIn = Effect.fnUntraced(function* (
   target: string,
@@ -190,11 +188,7 @@ const reservedBy = Effect.fnUntraced(function* (folder: string, place: DiskStat,
   return above === undefined ? undefined : `lies in ${above[0]}`
 })
 
-/** Undefined also where this process may not look: it cannot write there either. */
-const statIfPossible = (path: string) =>
-  Effect.flatMap(Disk, (disk) => disk.stat(path)).pipe(
-    Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(message), undefined))
-  )
+const statIfPossible = (path: string) => ifPossible((disk) => disk.stat(path))
 
 /** Far more than a page has, and little enough to be read whole. */
 const largest = 64 * 1024 * 1024

@@ -101,9 +101,10 @@ export const keyOf = (state: JobState): JobKey =>
   state.kind === "archive" ? archiveJobKey : { kind: "replication", name: state.job }
 
 /** A folder or a dataset: what metrics, status and messages say of both alike. */
-export interface TrackedItem extends Omit<TrackedFolder, "folder" | "result"> {
+export interface TrackedItem extends Omit<TrackedFolder, "folder" | "result">, Pick<TrackedDataset, "target"> {
   readonly noun: "folder" | "dataset"
   readonly name: string
+  readonly result: (TrackedFolder | TrackedDataset)["result"]
   /** `idle`: a dataset that has nothing to send, which is neither a success nor a failure. */
   readonly condition: "well" | "failing" | "idle"
 }

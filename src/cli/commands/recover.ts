@@ -15,7 +15,7 @@ import { endWith, UsageError } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
 import { printDocument } from "../output.ts"
-import { endpointFromFlags, resolveJob } from "../replicationJob.ts"
+import { endpointFromFlags, noPlace, resolveJob } from "../replicationJob.ts"
 
 const folder = (name: string, description: string) => options.single(name, "DIR", description)
 
@@ -55,7 +55,7 @@ export const recover = makeCommand(
     const place = endpointFromFlags({ ...flags, datasets: ["tank"] })
     const { config, job, warnings } = yield* resolveJob(
       "recover",
-      { ...nothingElse, job: name ?? "", config: flags.config },
+      { ...noPlace, job: name ?? "", config: flags.config },
       [
         ...(name === undefined ? ["give --job NAME: the job that the replica is of"] : []),
         ...(ways.length === 1 ? [] : ["give one of --to TARGET, --look DIR and --done DIR"]),
@@ -118,8 +118,6 @@ export const recover = makeCommand(
 )
 
 const fail = (problem: string) => new UsageError({ command: "recover", problems: [problem] })
-
-const nothingElse = { host: undefined, user: undefined, port: undefined, sshOptions: [], datasets: [] }
 
 const targetProblems = (target: string): ReadonlyArray<string> => {
   const problem = datasetProblem(target)

@@ -48,13 +48,7 @@ const ofArchive = (config: ArchiveConfig, age: number | undefined) => {
 const replicationsOf = (config: Config) =>
   config.replication.map((written) => {
     const job = jobFromConfig(written)
-    return {
-      name: job.name,
-      direction: job.direction,
-      host: job.remote.host,
-      datasets: job.datasets,
-      lockfile: services.lockfileOf(job, config)
-    }
+    return { ...job, host: job.remote.host, lockfile: services.lockfileOf(job, config) }
   })
 
 const colours: Readonly<Record<StatusText.LineKind, readonly [string, string] | undefined>> = {

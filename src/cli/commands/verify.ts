@@ -20,7 +20,7 @@ import { archiveIdentity, logs, notifier, stateLayers, stateNone } from "../laye
 import * as options from "../options.ts"
 import { documentUnfinished, printDocument } from "../output.ts"
 import * as progressBar from "../progressBar.ts"
-import { resolveJob } from "../replicationJob.ts"
+import { noPlace, resolveJob } from "../replicationJob.ts"
 import { withJobLayers } from "./replicate.ts"
 
 const folders = Args.text({ name: "ABCD" }).pipe(
@@ -100,8 +100,7 @@ const verifyJob = Effect.fnUntraced(function* ({
     ...(given.length > 0 ? [`${given.join(", ")}: for archives only, and not with --job`] : [])
   ]
   if (problems.length > 0) return yield* new UsageError({ command: "verify", problems })
-  const none = { host: undefined, user: undefined, port: undefined, sshOptions: [], datasets: [] }
-  const resolved = yield* resolveJob("verify", { ...none, job, config })
+  const resolved = yield* resolveJob("verify", { ...noPlace, job, config })
   const found = yield* withJobLayers("verify", { lock: undefined, dryRun: false }, resolved, (context) =>
     runVerifyReplicas(resolved.job, { ...context, read })
   )
