@@ -25,7 +25,7 @@ export type LineKind = "bad" | "watch" | "past" | "plain"
 
 interface Line {
   readonly text: string
-  readonly mood: LineKind
+  readonly kind: LineKind
 }
 
 /** `width` in characters; `ellipsis` stands for what is cut off a long name. */
@@ -56,7 +56,7 @@ const archiveBlock = (status: Status, archive: ArchiveStatus, space: Space): Rea
     ...(problem === null ? [] : paragraph(`  ${problem}`, width, "bad")),
     ...(folders.length === 0
       ? [line("  no folder is archived, and none is there to be")]
-      : table(folderColumns(status.now, archive), folders, space, (folder) => folderMood(folder, archive))),
+      : table(folderColumns(status.now, archive), folders, space, (folder) => folderKind(folder, archive))),
     ...reasons(folders, ({ folder }) => folder, width),
     ...[...damaged(status), ...flawedArchives(status).map(flawLine), ...unread].flatMap((text) =>
       paragraph(text, width, "bad")
@@ -174,23 +174,23 @@ export const age = (now: number, utc: string): string => {
 }
 
 /** One line; what is not printable in the text is escaped. */
-const line = (text: string, mood: LineKind = "plain"): Line => ({ text: withoutControls(text), mood })
+const line = (text: string, kind: LineKind = "plain"): Line => ({ text: withoutControls(text), kind })
 
 /** Lines no wider than `width`, those after the first indented. */
-const paragraph = (text: string, width: number, mood: LineKind = "plain"): ReadonlyArray<Line> =>
-  wrapped(withoutControls(text), width, "  ").map((part) => ({ text: part, mood }))
+const paragraph = (text: string, width: number, kind: LineKind = "plain"): ReadonlyArray<Line> =>
+  wrapped(withoutControls(text), width, "  ").map((part) => ({ text: part, kind }))
 
 const jobLines = (now: number, name: string, job: JobStatus, width: number, sound: boolean): ReadonlyArray<Line> => {
   const { died, last_run: run, locked, locked_out: lockedOut, running, undelivered } = job
-  const mood = run === null ? "watch" : run.outcome === "ok" ? "plain" : "bad"
+  const kind = run === null ? "watch" : run.outcome === "ok" ? "plain" : "bad"
   const since = (utc: string) => `${utc} (${age(now, utc)})`
   const last =
     run === null
       ? `no run is known${running === null ? "" : " that ended"} yet`
       : `last run ${age(now, run.started_at_utc)}, took ${duration(run.seconds * 1000)}: ${outcome(run, sound)}`
-  const parts: ReadonlyArray<readonly [text: string, mood: LineKind] | null> = [
-    [`${name}: ${last}`, mood],
-    run === null || run.error === null || run.outcome === "interrupted" ? null : [`  ${run.error}`, mood],
+  const parts: ReadonlyArray<readonly [text: string, kind: LineKind] | null> = [
+    [`${name}: ${last}`, kind],
+    run === null || run.error === null || run.outcome === "interrupted" ? null : [`  ${run.error}`, kind],
     lockedOut && [
       `  last attempt ${age(now, lockedOut.last_utc)}: ${describeLockedOut({ version: 1, ...lockedOut })}`,
       "bad"
@@ -256,7 +256,7 @@ const percent = (part: number): string => (part > 9.99 ? ">999%" : `${Math.round
 const shortAge = (now: number, utc: string | undefined): string =>
   utc === undefined ? "-" : age(now, utc).replace(/ ago$/, "")
 
-const folderMood = (folder: FolderStatus, archive: ArchiveStatus): LineKind => {
+const folderKind = (folder: FolderStatus, archive: ArchiveStatus): LineKind => {
   if (folder.overdue || folder.lost || hasFailed(folder) || isDamaged(folder, archive)) return "bad"
   if (folder.gone) return "past"
   return folder.due === null ? "plain" : "watch"

@@ -395,7 +395,7 @@ describe("the table", () => {
     const status: Status = { now, maxAge: 48 * hour, archive, replications: [] }
     const lines = StatusText.render(status, { width: 80, ellipsis: "…" })
     assert.deepStrictEqual(
-      lines.filter(({ text }) => /^(?:ABCD|EFGH) /.test(text)).map(({ mood, text }) => [mood, text.slice(-14)]),
+      lines.filter(({ text }) => /^(?:ABCD|EFGH) /.test(text)).map(({ kind, text }) => [kind, text.slice(-14)]),
       [
         ["bad", "  ARCHIVE LOST"],
         ["bad", "  ARCHIVE LOST"]

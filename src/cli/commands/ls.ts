@@ -9,7 +9,9 @@ import {
   listArchive,
   listFolders
 } from "../../restore/ListArchive.ts"
+import type { WantedArchive } from "../../restore/RestoreResult.ts"
 import type { FolderName } from "../../source/FolderName.ts"
+import type { Which } from "../../store/PublishedArchive.ts"
 import { isWithoutName } from "../../text/Glob.ts"
 import { bytes, commandOf, count, number, oneLine, padded, quoted, visibleJson, widthOf } from "../../text/Text.ts"
 import { archiveFlags, archivesToRead, parseFolders, unknownAsUsage } from "../archives.ts"
@@ -44,21 +46,19 @@ export const ls = makeCommand(
         ? showFolders(which)
         : showArchive(name, which, flags.patterns, {
             ...words,
-            command: (wanted: typeof which) =>
+            command: (wanted: Which) =>
               commandOf(["zipper", "ls"], name, [...(wanted === "previous" ? ["--prev"] : []), ...words.place])
           })
     yield* stopUnless(yield* listing.pipe(unknownAsUsage("ls"), Effect.provide(layer)))
   }
 )
 
-type Wanted = Parameters<typeof listArchive>[0]
-
 /** Gives whether all of it could be read, and each pattern means something. */
 const showArchive = Effect.fnUntraced(function* (
   folder: FolderName,
-  which: Wanted["which"],
+  which: Which,
   patterns: ReadonlyArray<string>,
-  words: Pick<Wanted, "job" | "command">
+  words: Pick<WantedArchive, "job" | "command">
 ) {
   const { jsonPart, options, print } = yield* Output
   const { json } = options
@@ -111,7 +111,7 @@ const modeText = (kind: ListedEntry["kind"], mode: string): string => {
 const spaced = (instant: string): string => instant.replace("T", " ").replace("Z", "")
 
 /** Gives whether every folder that had an archive has it still. */
-const showFolders = Effect.fnUntraced(function* (which: Wanted["which"]) {
+const showFolders = Effect.fnUntraced(function* (which: Which) {
   const { print } = yield* Output
   const folders = yield* listFolders(which)
   yield* printDocument(ListFoldersDocument, { version: 1, archive: which, folders })

@@ -66,8 +66,8 @@ const show = Effect.fnUntraced(function* (found: Status) {
     width: terminal.isTerminal("stdout") ? terminal.columns("stdout") : Number.POSITIVE_INFINITY,
     ellipsis: said.ascii || !isUtf8(terminal.env) ? "..." : "…"
   })
-  const painted = lines.map(({ mood, text }) => {
-    const [on, off] = (colour ? colours[mood] : undefined) ?? ["", ""]
+  const painted = lines.map(({ kind, text }) => {
+    const [on, off] = (colour ? colours[kind] : undefined) ?? ["", ""]
     return text === "" ? "" : `${on}${text}${off}`
   })
   yield* print(painted.join("\n"))
