@@ -51,25 +51,19 @@ export const makeHelp = (load: () => Promise<Tree>) =>
 /** The commands about replicas, which `zipper help replication` shows together. */
 const replication = ["pull", "push", "prune", "prepare", "delegate"]
 
-const pageOf = (tree: Tree, name: string): ReadonlyArray<Block> | undefined => {
-  switch (name) {
-    case "":
-      return programManual(tree)
-    case "config":
-      return configManual()
-    case "hooks":
-      return hooksManual()
-    case "freebsd":
-      return freebsdManual()
-    case "replication":
-      return replication.flatMap((each) => commandManual(tree, each) ?? [])
-    default:
-      return commandManual(tree, name)
-  }
-}
+/** The pages that are not of one command. */
+const pages = new Map<string, (tree: Tree) => ReadonlyArray<Block>>([
+  ["config", configManual],
+  ["replication", (tree) => replication.flatMap((each) => commandManual(tree, each) ?? [])],
+  ["hooks", hooksManual],
+  ["freebsd", freebsdManual]
+])
+
+const pageOf = (tree: Tree, name: string): ReadonlyArray<Block> | undefined =>
+  name === "" ? programManual(tree) : (pages.get(name)?.(tree) ?? commandManual(tree, name))
 
 const unknownPage = ({ topics }: Tree, name: string): string => {
-  const known = [...topics.map((topic) => topic.name), "config", "replication", "hooks", "freebsd"]
+  const known = [...topics.map((topic) => topic.name), ...pages.keys()]
   return `the manual has no ${quoted(name)}${didYouMean(known, name) || `; it has ${known.join(", ")}`}`
 }
 
