@@ -54,6 +54,7 @@ export const advice = (situation: Situation): ReadonlyArray<string> => {
       }
       return [
         ...fromTheOther(situation),
+        ...outOfTheWay(situation),
         ...(which === "previous" && verdict.remains
           ? [takesItsPlace(folder)]
           : ["a new one, if the folder is still in the source:", again(folder, job)]),
@@ -68,11 +69,7 @@ export const advice = (situation: Situation): ReadonlyArray<string> => {
       const { zip } = namesOf(folder, which)
       const home = `${target}/${folder}`
       const next = [
-        ...findings.flatMap(({ file, why }) =>
-          why === "taken"
-            ? ["what has its name, out of the way:", command(["mv", `${home}/${file}`, `${home}/${file}.away`])]
-            : []
-        ),
+        ...outOfTheWay(situation),
         ...(which === "current"
           ? [
               "a new archive, of what is in the source now:",
@@ -114,6 +111,12 @@ const isOfKnownContent = ({ verdict: { findings, folder, identity }, which }: Si
   const isDamaged = (name: string) => findings.some(({ file }) => file === name)
   return identity.zip_sha256 !== undefined || ![md5, sha256, metadata].every(isDamaged)
 }
+
+const outOfTheWay = ({ target, verdict: { findings, folder } }: Situation): ReadonlyArray<string> =>
+  findings.flatMap(({ file, why }) => {
+    const path = `${target}/${folder}/${file}`
+    return why === "taken" ? ["what has its name, out of the way:", command(["mv", path, `${path}.away`])] : []
+  })
 
 const takesItsPlace = (folder: FolderName): string => `the next archive that is published for ${folder} takes its place`
 

@@ -7,7 +7,12 @@ import { folder } from "../support/program/job.ts"
 const abcd = folder("ABCD")
 
 /** What is said of an archive beside which these files are damaged. */
-const said = (which: Which, files: ReadonlyArray<string>, identity: Verdict["identity"] = {}): string => {
+const said = (
+  which: Which,
+  files: ReadonlyArray<string>,
+  identity: Verdict["identity"] = {},
+  other: Partial<Verdict> = {}
+): string => {
   const verdict: Verdict = {
     folder: abcd,
     result: "damaged",
@@ -18,7 +23,8 @@ const said = (which: Which, files: ReadonlyArray<string>, identity: Verdict["ide
     findings: files.map((file) => ({ file, problem: "is missing" })),
     identity,
     remains: true,
-    foreign: false
+    foreign: false,
+    ...other
   }
   const place = ["--config", "c.json"]
   return advice({ verdict, which, other: "none", lost: false, target: "/target", place, job: place }).join("\n")
@@ -47,5 +53,17 @@ describe("advice on an archive in which nothing is wrong", () => {
       assert.include(text, `${unknown}${option} ABCD\n`)
       assert.notInclude(text, good)
     }
+  })
+})
+
+describe("advice on an archive that is missing", () => {
+  it("names what has the name of a file beside it", () => {
+    const { md5, zip } = namesOf(abcd, "current")
+    const findings: Verdict["findings"] = [
+      { file: zip, problem: "is missing" },
+      { file: md5, problem: "is a folder, not a file", why: "taken" }
+    ]
+    const text = said("current", [], {}, { result: "missing", zip_bytes: 0, findings })
+    assert.include(text, `out of the way:\n  mv /target/ABCD/${md5} /target/ABCD/${md5}.away\na new one`)
   })
 })
