@@ -16,7 +16,7 @@ import { ExitStatus } from "../system/ExitStatus.ts"
 import { notThere } from "./configPath.ts"
 import { Stop, UsageError } from "./exit.ts"
 import * as options from "./options.ts"
-import { Output, reportCause } from "./output.ts"
+import { Output, reportCause, requireOutput } from "./output.ts"
 
 /** The values of `options.output`. */
 type OutputFlags = Command.Command.ParseConfig<typeof options.output>
@@ -37,15 +37,25 @@ export const makeCommand = <
   apart: (flags: Command.Command.ParseConfigValue<Own>) => boolean = () => false
 ) =>
   Command.make(name, { own, output: options.output }, (flags) =>
-    Effect.gen(() => body(flags.own)).pipe(command(flags.output, apart(flags.own)))
+    Effect.gen(() => body(flags.own)).pipe(command({ ...flags.output, dryRun: isDryRun(flags.own) }, apart(flags.own)))
   ).pipe(Command.withDescription(description))
 
-/** Runs the body of a command with its Output and {@link reportErrors}. With `--json` it prints a document also when a signal ends it. */
+const isDryRun = (flags: object): boolean => "dryRun" in flags && flags.dryRun === true
+
+interface CommandFlags extends Omit<OutputFlags, "json"> {
+  readonly json?: boolean
+  readonly dryRun?: boolean
+}
+
+/**
+ * Runs the body of a command with its Output and {@link reportErrors}. With `--json` it prints a document also when a signal
+ * ends it. A dry run, which leaves nothing but its output, fails when that is lost.
+ */
 export const command =
-  ({ json = false, ...flags }: Omit<OutputFlags, "json"> & { readonly json?: boolean }, apart = false) =>
+  ({ dryRun = false, json = false, ...flags }: CommandFlags, apart = false) =>
   <A, E, R>(body: Effect.Effect<A, E, R>) =>
     body.pipe(
-      Effect.asVoid,
+      Effect.zipRight(dryRun ? requireOutput : Effect.void),
       reportErrors,
       Effect.onExit((exit) =>
         Exit.isInterrupted(exit) ? Effect.flatMap(Output, ({ gaveUp }) => gaveUp(stoppedBySignal)) : Effect.void

@@ -12,7 +12,7 @@ import * as Schema from "effect/Schema"
 import { ExitStatus } from "../system/ExitStatus.ts"
 import { errorsDocument } from "../text/Document.ts"
 import { causeText, messageText, visibleJson, withoutControls } from "../text/Text.ts"
-import { Stop } from "./exit.ts"
+import { Stop, stopUnless } from "./exit.ts"
 import { hasColour, isUtf8, outputProblem, processTerminal, type StreamName, type Terminal } from "./terminal.ts"
 
 export interface OutputOptions {
@@ -115,6 +115,8 @@ export class Output extends Context.Tag("zipper/Output")<
     readonly options: OutputOptions
     readonly terminal: Terminal
     readonly colour: boolean
+    /** Stops the command with status 1 where standard output took not everything, and a line has said so. */
+    readonly required: Effect.Effect<void, Stop>
     /** Prints the result as text, also when quiet, but not with `--json`. */
     readonly print: (text: string) => Effect.Effect<void, NotPrinted>
     /** Prints the one JSON document of `--json`. */
@@ -163,6 +165,7 @@ const makeOutput = (options: OutputOptions, terminal: Terminal, lost: Lost): typ
     options,
     terminal,
     colour: hasColour(terminal, "stdout"),
+    required: Effect.suspend(() => stopUnless(!lost.isSaid)),
     print: (text) => (options.json ? Effect.void : write(text)),
     json,
     jsonPart,
@@ -180,6 +183,9 @@ export const printDocument = Effect.fnUntraced(function* <A, I>(schema: Schema.S
   const { json, options } = yield* Output
   if (options.json) yield* json(yield* Effect.orDie(Schema.encode(schema)(document)))
 })
+
+/** {@link Output.required}, at the end of a command whose lines are its result. */
+export const requireOutput = Effect.flatMap(Output, ({ required }) => required)
 
 /** What prints the document of a run that ended too soon, before the error would be the document. */
 export const documentUnfinished = <A, I>(schema: Schema.Schema<A, I>) =>

@@ -101,17 +101,21 @@ describe.skipIf(!existsSync("/dev/full"))("when standard output takes nothing", 
     }
   )
 
-  it("a run says it once and goes on; a listing that is not there is a failure", () => {
+  it("a run says it once and goes on; a result that is in no other place is lost: a failure", () => {
     const place = makePlace()
     try {
       place.put("ABCD/a.txt", "one")
       const said = (wanted: number, command: string, ...args: ReadonlyArray<string>) => {
-        const { status, stderr } = intoFull(command, "--config", place.config, ...args)
-        assert.strictEqual(status, wanted, command)
+        const { status, stderr } = intoFull(command, ...args, "--config", place.config)
+        assert.strictEqual(status, wanted, [command, ...args].join(" "))
         assert.strictEqual(stderr.match(/cannot write to standard output/g)?.length, 1, stderr)
       }
       said(0, "run")
+      said(1, "run", "--dry-run")
+      said(1, "verify")
       said(1, "restore", "ABCD", "--to", join(place.root, "back"), "--dry-run")
+      said(1, "restore", "ABCD", "--to", join(place.root, "back"))
+      said(1, "config", "validate")
       said(1, "check")
     } finally {
       place.remove()

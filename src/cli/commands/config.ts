@@ -18,7 +18,7 @@ import { loadConfig, makeCommand, readConfig, warn } from "../command.ts"
 import { configVariable, findConfig } from "../configPath.ts"
 import { UsageError } from "../exit.ts"
 import * as options from "../options.ts"
-import { Output, printDocument } from "../output.ts"
+import { Output, printDocument, requireOutput } from "../output.ts"
 import { commandLine } from "../program.ts"
 import { ConfigInitDocument, ConfigShowDocument, ConfigValidateDocument } from "./schema.ts"
 
@@ -115,6 +115,7 @@ const validate = makeCommand(
     yield* warn(warnings)
     yield* Effect.logInfo(`${file} is in order`)
     yield* print([], warnings)
+    yield* requireOutput
   }
 )
 

@@ -84,7 +84,7 @@ const replicate = (
     )
     yield* printDocument(ReplicationDocument, { ...summary, dry_run: flags.dryRun })
     yield* endWith(exitStatusOf(summary))
-  }).pipe(command(flags.output))
+  }).pipe(command({ ...flags.output, dryRun: flags.dryRun }))
 
 interface RunContext
   extends ReturnType<typeof services.replicationIdentity>,

@@ -75,12 +75,8 @@ export const restore = makeCommand(
     const print = (summaries: ReadonlyArray<RestoreSummary>) =>
       Effect.provideService(printDocument(RestoreDocuments, restoreDocument(request, summaries)), Output, output)
     const { json, quiet } = output.options
-    let isListed = true
     const onPlanned = (files: ReadonlyArray<PlannedFile>) =>
-      Effect.catchAll(output.print(withoutControls(files.map(plannedText).join("\n"))), (error) => {
-        isListed = false
-        return logUnlessSaid(error)
-      })
+      Effect.catchAll(output.print(withoutControls(files.map(plannedText).join("\n"))), logUnlessSaid)
     const summaries = yield* Restore.restore(request, {
       // A signal leaves a document too.
       onStopped: (stopped) => Effect.catchAll(print(stopped), logUnlessSaid),
@@ -90,6 +86,7 @@ export const restore = makeCommand(
       Effect.provide(Layer.provideMerge(dryRun ? Extractor.layerDryRun : Extractor.layer, layer))
     )
     yield* print(summaries)
-    yield* stopUnless(isListed && resultOf(summaries) === "restored")
+    yield* stopUnless(resultOf(summaries) === "restored")
+    yield* output.required
   }
 )

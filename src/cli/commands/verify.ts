@@ -18,7 +18,7 @@ import { applyProcessSettings, makeCommand, reportErrors } from "../command.ts"
 import { endWith, stopUnless, UsageError } from "../exit.ts"
 import { archiveIdentity, logs, notifier, stateLayers, stateNone } from "../layers.ts"
 import * as options from "../options.ts"
-import { documentUnfinished, printDocument } from "../output.ts"
+import { documentUnfinished, printDocument, requireOutput } from "../output.ts"
 import * as progressBar from "../progressBar.ts"
 import { noPlace, resolveJob } from "../replicationJob.ts"
 import { withJobLayers } from "./replicate.ts"
@@ -79,6 +79,7 @@ export const verify = makeCommand(
     )
     yield* printDocument(VerifyDocument, summary)
     yield* stopUnless(allGood(summary))
+    yield* requireOutput
   }
 )
 
@@ -106,6 +107,7 @@ const verifyJob = Effect.fnUntraced(function* ({
   )
   yield* printDocument(VerifyReplicasDocument, found)
   yield* endWith(exitStatusOf(found))
+  yield* requireOutput
 })
 
 /** What is found in a snapshot is neither remembered nor reported: it says nothing of the archives of now. */
