@@ -25,6 +25,7 @@ import type { FolderRecord } from "../store/FolderState.ts"
 import { checkOwner, Store } from "../store/Store.ts"
 import { Disk } from "../system/Disk.ts"
 import { type Platform, platform } from "../system/Platform.ts"
+import { notALog } from "../system/RotatingFile.ts"
 import { document, flag, optional, text } from "../text/Document.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { bytes, count, quoted } from "../text/Text.ts"
@@ -344,6 +345,8 @@ const checkLog = Effect.fnUntraced(
     const stat = yield* disk.stat(path)
     if (stat !== undefined && stat.kind !== "file") return yield* refuse(`${path} is not a regular file`)
     yield* disk.writable(stat === undefined ? dirname(path) : path)
+    const obstacle = notALog(path)
+    if (obstacle !== undefined) return yield* refuse(`${path} ${obstacle}`)
     return [ok("log", path)]
   },
   orWarning("log", "nothing will be logged there")

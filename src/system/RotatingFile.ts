@@ -1,12 +1,35 @@
 import * as fs from "node:fs"
-import { codeOf, explain } from "./Errno.ts"
-import { notToWrite } from "./FileCalls.ts"
+import { codeOf, explain, valueOr } from "./Errno.ts"
+import { notToWrite, readOnly } from "./FileCalls.ts"
 
 export interface RotatingFileSettings {
   readonly path: string
   /** A file that would grow past this becomes `path.1`, … up to `path.<keep>`. */
   readonly maxBytes: number
   readonly keep: number
+  /** Why a file that is there must not be appended to, if there is a reason; see {@link notALog}. */
+  readonly refuses?: (path: string) => string | undefined
+}
+
+const headBytes = 1024
+
+/** Why a file is no log, by its first line: a log of any program has a time of day there, and ours begins with `time=`. */
+export const notALog = (path: string): string | undefined => {
+  // What cannot be read may be a log.
+  const line = valueOr(() => headOf(path), "").split("\n")[0] ?? ""
+  return "time=".startsWith(line.slice(0, 5)) || /\d\d:\d\d:\d\d/.test(line)
+    ? undefined
+    : "holds no log, and is left as it is: set log_file to another name"
+}
+
+const headOf = (path: string): string => {
+  const fd = fs.openSync(path, readOnly)
+  try {
+    const head = Buffer.alloc(headBytes)
+    return head.toString("latin1", 0, fs.readSync(fd, head))
+  } finally {
+    fs.closeSync(fd)
+  }
 }
 
 /** Appends lines to a file, which is renamed when it is full. Synchronous: a line stays when the process dies. */
@@ -67,7 +90,7 @@ export class RotatingFile {
     const { O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_WRONLY } = fs.constants
     const fd = fs.openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o640)
     const stat = fs.fstatSync(fd)
-    const obstacle = stat.isCharacterDevice() ? undefined : notToWrite(stat)
+    const obstacle = stat.isCharacterDevice() ? undefined : (notToWrite(stat) ?? this.settings.refuses?.(path))
     if (obstacle !== undefined) {
       fs.closeSync(fd)
       throw new Error(obstacle)

@@ -129,6 +129,18 @@ describe("a run", () => {
     assert.strictEqual(full.toString(), "1\n")
   })
 
+  it("leaves a configuration that log_file names as it is, and check tells", async () => {
+    place.put("ABCD/a.txt", "one")
+    place.configure({ log_file: place.config })
+    const before = readFileSync(place.config, "utf8")
+    const warning = /log.*holds no log, and is left as it is: set log_file to another name/
+    for (const { status, stderr } of [await job(), await run(["check", "--config", place.config])]) {
+      assert.strictEqual(status, 0)
+      assert.match(stderr, warning)
+    }
+    assert.strictEqual(readFileSync(place.config, "utf8"), before)
+  })
+
   it("writes metrics over metrics alone", async () => {
     place.put("ABCD/a.txt", "one")
     place.configure({ metrics_file: place.config })

@@ -290,6 +290,41 @@ describe("Log file", () => {
     })
   )
 
+  it.scoped("leaves a file that is no log as it is, and goes on with one of another program", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const logTo = Effect.fnUntraced(function* (name: string, before: string) {
+        const path = join(folder, name)
+        fs.writeFileSync(path, before)
+        const log = capturedLog()
+        // Rotation would rename it, and remove it in the end.
+        yield* Effect.logInfo("line").pipe(Effect.provide(Layer.mergeAll(log.layer, file(path, { maxBytes: 10 }))))
+        return { names: fs.readdirSync(folder).filter((each) => each.startsWith(name)), log: log.lines, path }
+      })
+      for (const [name, text] of [
+        ["zipper.json", '{\n  "source_path": "/mnt/tank/data" }\n'],
+        ["fstab", "UUID=0a3c / ext4 defaults 0 1\n"],
+        ["ABCD.zip", "PK\x03\x04\0\0"]
+      ] as const) {
+        const { log, names, path } = yield* logTo(name, text)
+        assert.deepStrictEqual(names, [name])
+        assert.strictEqual(read(path), text)
+        assert.include(log.join("\n"), `${path} cannot be written, lines are missing from it: holds no log`)
+      }
+      for (const [name, text] of [
+        ["empty", ""],
+        ["torn", "tim"],
+        ["ours", "time=2025-01-01T12:00:00.123Z level=info\n"],
+        ["python", "2025-01-01 12:00:00,123 INFO zip ABCD\n"],
+        ["newsyslog", "Jan  1 12:00:00 nas newsyslog[12]: logfile turned over\n"]
+      ] as const) {
+        const { log, names } = yield* logTo(name, text)
+        assert.deepStrictEqual(log, ["Info: line"], name)
+        assert.deepStrictEqual(names, text === "" ? [name] : [name, `${name}.1`])
+      }
+    })
+  )
+
   it.scoped("is written again as soon as that is possible", () =>
     Effect.gen(function* () {
       const folder = join(yield* temporaryFolder, "later")
