@@ -41,6 +41,8 @@ export interface FolderContext {
   readonly reuse: boolean
   /** The user accepts that what the folder held, or what was mounted in it, is gone (`run --force --folder ABCD`). */
   readonly acceptsLoss: boolean
+  /** `--config FILE` of `zipper run`, in commands to be pasted. */
+  readonly configWords: ReadonlyArray<string>
   readonly compare: Compare
   readonly rules: ExcludeRules
   /** Without what the rules exclude. */
@@ -214,7 +216,8 @@ const list = Effect.fnUntraced(function* (
     { concurrency: 2 }
   )
   if (!context.acceptsLoss) {
-    const message = missing(folder, record?.state, manifest, rules) ?? emptied(folder, record, manifest)
+    const accept = forcedRun(folder, context.configWords)
+    const message = missing(folder, record?.state, manifest, rules, accept) ?? emptied(record, manifest, accept)
     if (message !== undefined) return yield* new ContentMissing({ message, transient: false })
   }
   let reason: DueReason = decision._tag === "Due" ? decision.reason : "changed"
@@ -240,15 +243,15 @@ const hadFiles = (record: FolderRecord | undefined): boolean =>
   record?.state === undefined ? record?.zipSize !== undefined : record.state.files > 0
 
 /** Why an archive without files must not be made, and what to do. One that the rules left without files was accepted once. */
-const emptied = (folder: FolderName, record: FolderRecord | undefined, manifest: Manifest): string | undefined => {
+const emptied = (record: FolderRecord | undefined, manifest: Manifest, accept: string): string | undefined => {
   if (manifest.files > 0) return undefined
   const excluded = manifest.leftOut?.excluded ?? 0
   if (excluded > 0 && !(record?.state?.files === 0 && record.state.excluded !== undefined)) {
     const unless = hadFiles(record) ? "if all of it is mounted, change exclude" : "change exclude"
-    return `nothing to archive: exclude leaves no file of it (${excluded} excluded); ${unless}, or accept an archive without files once with: ${forcedRun(folder)}`
+    return `nothing to archive: exclude leaves no file of it (${excluded} excluded); ${unless}, or accept an archive without files once with: ${accept}`
   }
   return hadFiles(record)
-    ? `its archive holds files, and the folder holds none now: is all of it mounted? If it is to be empty, accept that once with: ${forcedRun(folder)}`
+    ? `its archive holds files, and the folder holds none now: is all of it mounted? If it is to be empty, accept that once with: ${accept}`
     : undefined
 }
 

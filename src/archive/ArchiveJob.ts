@@ -54,6 +54,8 @@ interface RunOptions {
   readonly force: boolean
   readonly host: string
   readonly pid: number
+  /** `--config FILE` of `zipper run`, in commands to be pasted. */
+  readonly configWords: ReadonlyArray<string>
   /** Gets what was done by a run that a signal or an error ended. */
   readonly onUnfinished?: (summary: RunSummary) => Effect.Effect<void>
 }
@@ -107,6 +109,7 @@ const archiveJob = Effect.fn("ArchiveJob")(function* (
     compare: config.compare,
     rules: config,
     acceptsLoss: acceptedFolders(options).length > 0,
+    configWords: options.configWords,
     view,
     hold: snapshot.hold,
     records
@@ -170,7 +173,7 @@ const acceptedFolders = ({ folders, force }: RunOptions): ReadonlyArray<FolderNa
 const survey = Effect.fnUntraced(function* (config: RunArchiveConfig, options: RunOptions, source: SourceInfo) {
   const isChosen = (folder: FolderName) => options.folders.length === 0 || options.folders.includes(folder)
   const { broken, cursor, spared } = yield* recover(config, source)
-  const unmounted = yield* (yield* Store).unmounted(acceptedFolders(options))
+  const unmounted = yield* (yield* Store).unmounted(acceptedFolders(options), options.configWords)
   const snapshot = yield* (yield* Zfs).snapshot(source)
   const view = withoutExcluded(snapshot.view, config)
   yield* Effect.logDebug(`reading ${view.label}`)

@@ -68,12 +68,13 @@ const without = (some: ReadonlyArray<string> = [], others: ReadonlyArray<string>
   return some.filter((place) => !known.has(place))
 }
 
-/** Why the folder must not be archived as it is now, and what to do. `state` is that of its last archive. */
+/** Why the folder must not be archived as it is now, and what to do. `state` is that of its last archive, `accept` the command that archives it all the same. */
 export const missing = (
   folder: FolderName,
   state: Pick<FolderState, "mounts" | "hollow"> | undefined,
   now: Pick<Manifest, "mounts" | "hollow" | "caches">,
-  rules: ExcludeRules
+  rules: ExcludeRules,
+  accept = forcedRun(folder)
 ): string | undefined => {
   const isExcluded = excluderWithin(rules)
   const caches = (now.caches ?? []).map((cache) => (cache === "" ? "" : `${cache}/`))
@@ -81,11 +82,11 @@ export const missing = (
     (place) => !isExcluded(fromText(place)) && !caches.some((cache) => place !== "" && place.startsWith(cache))
   )
   if (gone.length > 0) {
-    return `${named(folder, gone)} a mount of its own when the folder was last archived, and nothing is mounted there now: mount it, or accept it as it is: ${forcedRun(folder)}`
+    return `${named(folder, gone)} a mount of its own when the folder was last archived, and nothing is mounted there now: mount it, or accept it as it is: ${accept}`
   }
   const hollow = without(now.hollow, state?.hollow)
   if (hollow.length > 0) {
-    return `${named(folder, hollow)} a btrfs subvolume of its own in the volume that the snapshot was taken of, and only an empty folder in the snapshot: its files are not there. Read it where it is whole, or accept it as it is: ${forcedRun(folder)}`
+    return `${named(folder, hollow)} a btrfs subvolume of its own in the volume that the snapshot was taken of, and only an empty folder in the snapshot: its files are not there. Read it where it is whole, or accept it as it is: ${accept}`
   }
   return undefined
 }

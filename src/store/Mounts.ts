@@ -153,6 +153,7 @@ const isWritten = (record: string, text: string) =>
 export const unmounted = Effect.fnUntraced(function* (
   layout: Layout,
   accepted: ReadonlyArray<FolderName>,
+  configWords: ReadonlyArray<string>,
   corrupt: Corrupt
 ) {
   const disk = yield* Disk
@@ -177,7 +178,7 @@ export const unmounted = Effect.fnUntraced(function* (
   return missing.map(
     (folder): BrokenFolder => ({
       folder,
-      reason: `its folder of the target, ${join(layout.target, folder)}, was a mount of its own at the last run, and nothing is mounted there now: mount it, or accept that it is archived without: ${forcedRun(folder)}`
+      reason: `its folder of the target, ${join(layout.target, folder)}, was a mount of its own at the last run, and nothing is mounted there now: mount it, or accept that it is archived without: ${forcedRun(folder, configWords)}`
     })
   )
 })

@@ -49,7 +49,10 @@ export class Store extends Context.Tag("zipper/Store")<
     /** Finishes or undoes what a crashed run left; where a journal is damaged, files and state of the folder are set aside. */
     readonly recover: Effect.Effect<RecoveryReport, StoreError>
     /** Folders that were mounts of their own at the last run and are not now: nothing may be written there, except in `accepted`. */
-    readonly unmounted: (accepted: ReadonlyArray<FolderName>) => Effect.Effect<ReadonlyArray<BrokenFolder>, StoreError>
+    readonly unmounted: (
+      accepted: ReadonlyArray<FolderName>,
+      configWords: ReadonlyArray<string>
+    ) => Effect.Effect<ReadonlyArray<BrokenFolder>, StoreError>
     /** Fails where the target takes two of these names for one; a dry run sees that of archives that are there. */
     readonly requireDistinct: (folders: ReadonlyArray<FolderName>) => Effect.Effect<void, StoreError>
     /** What is known of every folder in the target. A state file that cannot be understood is set aside, with a warning. */
@@ -160,8 +163,8 @@ const readers = (layout: Layout.Layout, context: Context.Context<Disk>, corrupt:
     owner: owner(layout, corrupt).pipe(operation("owner", cannotReadOwner)),
     requireDistinct: (folders: ReadonlyArray<FolderName>) =>
       requireDistinct(layout, folders, probe).pipe(operation("requireDistinct", "cannot use the target")),
-    unmounted: (accepted: ReadonlyArray<FolderName>) =>
-      unmounted(layout, accepted, corrupt).pipe(
+    unmounted: (accepted: ReadonlyArray<FolderName>, configWords: ReadonlyArray<string>) =>
+      unmounted(layout, accepted, configWords, corrupt).pipe(
         operation("unmounted", "cannot see which folders of the target are mounted")
       ),
     records: records.pipe(operation("records", "cannot read what is known of the folders")),

@@ -293,7 +293,10 @@ describe("what is missing", () => {
         const { folders: results } = yield* kit.run(asked)
         assert.include(short(results), "ABCD failed")
         const [failed] = results
-        assert.include(failed?.result === "failed" ? failed.error : "", "zipper run --force --folder ABCD")
+        assert.include(
+          failed?.result === "failed" ? failed.error : "",
+          "zipper run --config c.json --force --folder ABCD"
+        )
       }
       assert.strictEqual((yield* Ref.get(kit.store)).published.get(folder("ABCD"))?.current.state.files, 1)
       const accepted = yield* kit.run({ force: true, folders: ["ABCD"] })

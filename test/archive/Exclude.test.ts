@@ -57,7 +57,7 @@ describe("a folder of which something is excluded", () => {
       assert.deepStrictEqual(yield* run(), ["ABCD failed", "EFGH archived"])
       assert.include(
         kit.lines.join("\n"),
-        "ERROR ABCD: nothing to archive: exclude leaves no file of it (1 excluded); change exclude, or accept an archive without files once with: zipper run --force --folder ABCD"
+        "ERROR ABCD: nothing to archive: exclude leaves no file of it (1 excluded); change exclude, or accept an archive without files once with: zipper run --config c.json --force --folder ABCD"
       )
       assert.deepStrictEqual(yield* run({ folders: ["ABCD"], force: true }), ["ABCD archived"])
       assert.deepStrictEqual(yield* run(), ["ABCD unchanged", "EFGH unchanged"])

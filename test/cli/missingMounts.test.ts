@@ -91,7 +91,10 @@ describe("a mount in a folder of a live source", () => {
       for (let attempt = 0; attempt < 2; attempt += 1) {
         const { status, stderr } = await job()
         assert.strictEqual(status, 1, stderr)
-        assert.match(stderr, /ABCD: .* was a mount of its own .*: mount it, or .*run --force --folder ABCD/)
+        assert.match(
+          stderr,
+          /ABCD: .* was a mount of its own .*: mount it, or .*run --config .*config.json --force --folder ABCD/
+        )
         assert.isTrue(readFileSync(join(place.target, "ABCD/ABCD.zip")).equals(archive))
         assert.notInclude(files("ABCD"), "ABCD.prev.zip")
       }

@@ -33,7 +33,7 @@ const preflight = (settings: StoreSettings, ...mountpoints: ReadonlyArray<string
   Effect.flatMap(Store, (store) => store.preflight).pipe(Effect.provide(storeOn(settings, diskWith(...mountpoints))))
 
 const unmounted = (settings: StoreSettings, accepted: ReadonlyArray<string>, ...mountpoints: ReadonlyArray<string>) =>
-  Effect.flatMap(Store, (store) => store.unmounted(accepted.map(folderName))).pipe(
+  Effect.flatMap(Store, (store) => store.unmounted(accepted.map(folderName), ["--config", "c.json"])).pipe(
     Effect.provide(storeOn(settings, diskWith(...mountpoints))),
     Effect.map((broken) => broken.map(({ folder, reason }) => `${folder}: ${reason}`))
   )
@@ -139,7 +139,7 @@ describe("a folder of the target that is a mount of its own", () => {
       const { at, settings } = yield* placed
       for (const name of ["ABCD", "EFGH"]) fs.mkdirSync(at(`target/${name}`))
       assert.deepStrictEqual(yield* unmounted(settings, [], at("target/ABCD"), at("target/EFGH/deeper")), [])
-      const missed = `ABCD: its folder of the target, ${at("target/ABCD")}, was a mount of its own at the last run, and nothing is mounted there now: mount it, or accept that it is archived without: zipper run --force --folder ABCD`
+      const missed = `ABCD: its folder of the target, ${at("target/ABCD")}, was a mount of its own at the last run, and nothing is mounted there now: mount it, or accept that it is archived without: zipper run --config c.json --force --folder ABCD`
       assert.deepStrictEqual(yield* unmounted(settings, []), [missed])
       assert.deepStrictEqual(yield* unmounted(settings, ["EFGH"], at("target/EFGH")), [missed])
       assert.deepStrictEqual(yield* unmounted(settings, [abcd], at("target/EFGH")), [])

@@ -84,7 +84,7 @@ const configFor = ({ root, source, target }: DemoPlace) =>
 
 const job = (config: ArchiveConfig) => {
   const id = services.archiveIdentity(config)
-  return runArchive(config, { ...id, folders: [], force: false }).pipe(
+  return runArchive(config, { ...id, folders: [], force: false, configWords: [] }).pipe(
     Effect.provide(services.archiveLayers(config, id, false)),
     Effect.provide(progressBar.layer),
     services.logs(config, id)

@@ -6,8 +6,9 @@ import { runArchive } from "../../archive/ArchiveJob.ts"
 import { nameRule, wholeName } from "../../config/Config.ts"
 import { allWell, RunDocument, type RunSummary } from "../../runs/ArchiveResult.ts"
 import * as FolderName from "../../source/FolderName.ts"
-import { quoted } from "../../text/Text.ts"
+import { optionWords, quoted } from "../../text/Text.ts"
 import { applyProcessSettings, archiving, makeCommand, readConfig, warn, withLayers } from "../command.ts"
+import { findConfig } from "../configPath.ts"
 import { stopUnless, UsageError } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
@@ -32,21 +33,23 @@ const force = options.flag("force", "Archive the folders whether they changed or
 export const run = makeCommand(
   "run",
   "Archive the folders that changed: one verified zip each, published atomically. Example: zipper run --dry-run",
-  { config: options.config, dryRun: options.dryRun, folders, force },
+  { config: options.optionalConfig, dryRun: options.dryRun, folders, force },
   function* (flags) {
-    const { config: whole, warnings } = yield* readConfig(flags.config)
-    const config = yield* archiving(flags.config, whole)
+    const { named, path } = findConfig(flags.config)
+    const { config: whole, warnings } = yield* readConfig(path)
+    const config = yield* archiving(path, whole)
     const wanted = wholeName(config.folders)
     const problems = flags.folders
       .filter((name) => !wanted.test(name))
       .map((name) => `--folder: ${quoted(name)} ${nameRule(config.folders, false)}`)
     if (problems.length > 0) yield* new UsageError({ command: "run", problems })
     const id = services.archiveIdentity(config)
+    const asked = { folders: flags.folders, force: flags.force, configWords: optionWords("--config", named) }
     const unfinished = yield* documentUnfinished(RunDocument)
     const onUnfinished = (summary: RunSummary) => unfinished({ ...summary, dry_run: flags.dryRun })
     const summary = yield* applyProcessSettings(config).pipe(
       Effect.zipRight(warn(warnings)),
-      Effect.zipRight(runArchive(config, { ...id, folders: flags.folders, force: flags.force, onUnfinished })),
+      Effect.zipRight(runArchive(config, { ...id, ...asked, onUnfinished })),
       Effect.provide(progressBar.layer),
       withLayers({
         dryRun: flags.dryRun,

@@ -179,7 +179,8 @@ const provided = (
     pid: 4711,
     host: "nas",
     folders: (asked.folders ?? []).map(folder),
-    force: asked.force ?? false
+    force: asked.force ?? false,
+    configWords: ["--config", "c.json"]
   }).pipe(Effect.provide(layer))
 
 const lockLayer = (
