@@ -132,8 +132,12 @@ const writable = (key: string, path: string, probe: string, how: Probe) =>
     )
   }).pipe(asStoreError(`${key} ${path} cannot be written to`))
 
+// A read-only file system refuses to remove also what is not there.
 const remove = (disk: typeof Disk.Service, path: string) =>
-  disk.remove(path).pipe(orWarn("a file that was written on trial stays", undefined))
+  disk.stat(path).pipe(
+    Effect.flatMap((stat) => (stat === undefined ? Effect.void : disk.remove(path))),
+    orWarn("a file that was written on trial stays", undefined)
+  )
 
 /** No lock keeps away another check, nor, from a target without state, another run, also of another host. A pid follows. */
 const ownProbes = ({ probe }: Layout.Layout): string => `${probe}-${hostname().replace(/\W/g, "_")}-`

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Store, type StoreSettings } from "../../src/store/Store.ts"
 import { Disk } from "../../src/system/Disk.ts"
+import { capturedLog } from "../support/program/log.ts"
 import * as DiskFaults from "../support/store/diskFaults.ts"
 import { inspect } from "../support/store/storeCheck.ts"
 import { abcd, archive, cursor, scopedPlace, storeOn } from "../support/store/storeKit.ts"
@@ -63,6 +64,19 @@ describe("preflight", () => {
       const error = yield* Effect.flip(preflight).pipe(Effect.provide(storeOn(place, refusing)))
       assert.include(error.message, "a file cannot be renamed over another one there")
       assert.deepStrictEqual([...fs.readdirSync(place.targetPath), ...fs.readdirSync(place.tmpDir)], [])
+    })
+  )
+
+  it.scoped("does not say that a file stays where none could be made", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      const log = capturedLog()
+      // What a file system that is read-only refuses, also for a name that is not there.
+      const refused: ReadonlySet<string> = new Set(["write", "link", "rename", "remove"])
+      const readOnly = DiskFaults.layer({ before: ({ name }) => (refused.has(name) ? "EROFS" : undefined) })
+      const error = yield* Effect.flip(preflight).pipe(Effect.provide(Layer.merge(storeOn(place, readOnly), log.layer)))
+      assert.include(error.message, "cannot be written to")
+      assert.deepStrictEqual(log.lines, [])
     })
   )
 
