@@ -250,7 +250,7 @@ export const archiveStatus = (
       previous: previous ? previousFields(previous, ofPrevious(verified, previous.sha256)) : null,
       gone,
       due: gone ? null : dueOf(record && withDamage(record, verified), item, rules),
-      lost: lost.has(folder) || (!gone && archivedOnce && record?.zipSize === undefined),
+      lost: lost.has(folder) || (!gone && archivedOnce && record?.zipSize === undefined && record?.unknown !== true),
       verified: verifiedFields(ofCurrent(verified, identityOfState(record?.state)))
     }
   })

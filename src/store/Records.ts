@@ -229,8 +229,9 @@ const current = (paths: Layout.FolderLayout, corrupt: Corrupt) =>
   Effect.gen(function* () {
     const { folder, home, names } = paths
     const disk = yield* Disk
-    // Nothing is read through a symlink; staging refuses it.
-    if ((yield* disk.stat(home))?.kind !== "directory") return nothing
+    // Nothing is read through a symlink, and staging refuses it; the archives may be where it leads.
+    const kind = (yield* disk.stat(home))?.kind
+    if (kind !== "directory") return kind === "symlink" ? unknown : nothing
     const zip = yield* disk.stat(join(home, names.zip))
     const state = yield* load(
       join(home, names.state),

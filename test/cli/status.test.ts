@@ -8,6 +8,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync
@@ -86,6 +87,20 @@ describe("zipper status", () => {
     const wrong = await status("--max-age", "soon")
     assert.strictEqual(wrong.status, 2)
     assert.include(wrong.stderr, '"soon" is not an age such as 90m, 26h or 2d')
+  })
+
+  it("does not call archives lost that are behind a symlink, nor does a run", async () => {
+    place.put("ABCD/a.txt", "one")
+    await job()
+    renameSync(join(place.target, "ABCD"), join(place.root, "moved"))
+    symlinkSync(join(place.root, "moved"), join(place.target, "ABCD"))
+    const { status: ended, stderr } = await job()
+    assert.strictEqual(ended, 1)
+    assert.match(stderr, /^error: ABCD: .*ABCD is a symlink, not a folder/m)
+    assert.notInclude(stderr, "gone from the target")
+    const { stdout } = await status()
+    assert.match(stdout, /ABCD is a symlink, not a folder/)
+    assert.notInclude(stdout, "LOST")
   })
 
   it("an archive that is gone counts for a monitor, by name", async () => {

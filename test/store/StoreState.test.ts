@@ -52,7 +52,12 @@ describe("records", () => {
         before: ({ name, path }) => (name === "stat" && path === at(place, "ABCD") ? "EIO" : undefined)
       })
       const found = (yield* records.pipe(Effect.provide(storeOn(place, disk)))).get(abcd)
-      assert.deepStrictEqual(found, { state: undefined, zipSize: undefined, failure: undefined, unknown: true })
+      const unknown = { state: undefined, zipSize: undefined, failure: undefined, unknown: true as const }
+      assert.deepStrictEqual(found, unknown)
+      // Moved to another disk: nothing is read there.
+      fs.renameSync(at(place, "ABCD"), at(place, "moved"))
+      fs.symlinkSync("moved", at(place, "ABCD"))
+      assert.deepStrictEqual((yield* records.pipe(on(place))).get(abcd), unknown)
     })
   )
 
@@ -77,7 +82,8 @@ describe("records", () => {
       assert.deepStrictEqual(found.get(folderName("LINK")), {
         state: undefined,
         zipSize: undefined,
-        failure: undefined
+        failure: undefined,
+        unknown: true
       })
     })
   )
