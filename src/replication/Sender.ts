@@ -209,6 +209,9 @@ const makeDryRunSender = (real: typeof Sender.Service): typeof Sender.Service =>
   }
 }
 
+/** What a `zfs diff` holds while it runs, and which is gone then: as the newest of a replica it would leave that without a base. */
+const isOfDiff = ({ holds, name }: Snapshot): boolean => holds > 0 && /^zfs-diff-\d+-[0-9a-f]{16}$/.test(name)
+
 // The datasets first: a snapshot that is taken in between then belongs to a dataset that we know.
 const readDatasets = Effect.fnUntraced(function* (
   commands: Commands,
@@ -225,7 +228,10 @@ const readDatasets = Effect.fnUntraced(function* (
   const found = yield* readOutput(commands, purpose, readSources(listed, new Map()))
   const names = new Set(found.map(({ name }) => name))
   const existing = roots.filter((root) => names.has(root))
-  const snapshots = yield* listSnapshots(commands, existing, recursive)
+  const owned = yield* listSnapshots(commands, existing, recursive)
+  const snapshots = new Map(
+    Array.from(owned, ([name, own]) => [name, { ...own, snapshots: own.snapshots.filter((each) => !isOfDiff(each)) }])
+  )
   const keyRoots = found.flatMap(({ key }) => (key === undefined || names.has(key.root) ? [] : [key.root]))
   const above = [...new Set(keyRoots)]
   const keys = yield* list(`look at the keys of ${above.join(", ")}`, above, false)

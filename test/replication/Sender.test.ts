@@ -80,6 +80,26 @@ describe("Sender", () => {
     })
   )
 
+  it.effect("lists no snapshot that a zfs diff took for as long as it runs", () =>
+    Effect.gen(function* () {
+      const own = [
+        "src/a@1\t1\t11\t1795236482\t0\t-",
+        "src/a@zfs-diff-5829-00000001000269eb\t2\t12\t1795236483\t1\t-",
+        "src/a@zfs-diff-5830-00000001000269ec\t3\t13\t1795236483\t0\t-",
+        "src/a@zfs-diff-new\t4\t14\t1795236483\t1\t-"
+      ]
+      const { sender: of } = sender((line) =>
+        line.includes("snapshot,bookmark") ? { stdout: `${own.join("\n")}\n` } : listed(line)
+      )
+      const found = yield* of.read("src/a")
+      // A user may have taken one of that name, and held one of another.
+      assert.deepStrictEqual(
+        found?.snapshots.map(({ guid }) => guid),
+        ["1", "3", "4"]
+      )
+    })
+  )
+
   it.effect("tells which roots are missing, and lists the others", () =>
     Effect.gen(function* () {
       const { calls, sender: of } = sender((line) =>
