@@ -125,31 +125,20 @@ const sections: Readonly<Record<string, Schema.Struct.Fields>> = {
 
 /** Every key of a struct of the configuration, in the usual order. */
 export const keysOf = (fields: Schema.Struct.Fields): ReadonlyArray<KeyDescription> =>
-  Object.entries(fields).map(([key, { ast }]) => {
-    const inner = sections[key]
-    switch (ast._tag) {
-      case "PropertySignatureDeclaration":
-        return {
-          key,
-          inner,
-          note: noteOf(ast),
-          expected: descriptionOf(ast.type),
-          isRequired: !ast.isOptional,
-          standard: undefined
-        }
-      case "PropertySignatureTransformation":
-        return {
-          key,
-          inner,
-          note: noteOf(ast.to),
-          expected: descriptionOf(ast.from.type),
-          isRequired: false,
-          standard: Option.getOrUndefined(ast.decode(Option.none()))
-        }
-      default:
-        return { key, inner, note: "", expected: descriptionOf(ast), isRequired: true, standard: undefined }
+  Object.entries(fields).map(([key, { ast }]) => ({ key, inner: sections[key], ...describe(ast) }))
+
+const describe = (ast: AST.AST | Schema.PropertySignature.AST): Omit<KeyDescription, "key" | "inner"> => {
+  switch (ast._tag) {
+    case "PropertySignatureDeclaration":
+      return { note: noteOf(ast), expected: descriptionOf(ast.type), isRequired: !ast.isOptional, standard: undefined }
+    case "PropertySignatureTransformation": {
+      const standard = Option.getOrUndefined(ast.decode(Option.none()))
+      return { note: noteOf(ast.to), expected: descriptionOf(ast.from.type), isRequired: false, standard }
     }
-  })
+    default:
+      return { note: "", expected: descriptionOf(ast), isRequired: true, standard: undefined }
+  }
+}
 
 const noteOf = (annotated: AST.Annotated): string => Option.getOrElse(AST.getDescriptionAnnotation(annotated), () => "")
 
