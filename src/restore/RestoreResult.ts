@@ -1,4 +1,5 @@
 import * as Schema from "effect/Schema"
+import * as Struct from "effect/Struct"
 import { describeFindings } from "../runs/VerifyResult.ts"
 import { FolderName } from "../source/FolderName.ts"
 import { forcedRun } from "../store/Mounts.ts"
@@ -6,7 +7,7 @@ import type { ArchiveFinding, PublishedArchive, Which } from "../store/Published
 import { countField, document, flag, orNull, seconds, text } from "../text/Document.ts"
 import { commandOf, optionWords, shellWords } from "../text/Text.ts"
 import type { PlaceWords } from "../verify/Advice.ts"
-import type { RestoreOutcome, RestorePlan } from "../zip/RestorePlan.ts"
+import { nothingRestored, type RestoreOutcome, type RestorePlan } from "../zip/RestorePlan.ts"
 
 export interface RestoreOptions extends PlaceWords {
   readonly folder: FolderName
@@ -187,8 +188,6 @@ const RestoresDocument = document({
 
 export const RestoreDocuments = Schema.Union(RestoreDocument, RestoresDocument)
 
-const none = { count: 0, first: [] }
-
 export const restoreDocument = (
   { below, dryRun }: Pick<RestoreRequest, "below" | "dryRun">,
   summaries: ReadonlyArray<RestoreSummary>
@@ -205,18 +204,11 @@ export const resultOf = (summaries: ReadonlyArray<RestoreSummary>): RestoreSumma
   return others.length > 0 ? "incomplete" : first
 }
 
-const restoredOf = (summary: RestoreSummary) => ({
-  folder: summary.folder,
-  archive: summary.which,
-  zip: summary.zip,
-  result: summary.result,
-  directory: summary.plan?.directory ?? null,
-  files: summary.restored?.files ?? 0,
-  bytes: summary.restored?.bytes ?? 0,
-  folders: summary.restored?.folders ?? 0,
-  replaced: summary.restored?.replaced ?? 0,
+const restoredOf = ({ plan, restored = nothingRestored, which, ...summary }: RestoreSummary) => ({
+  ...summary,
+  archive: which,
+  directory: plan?.directory ?? null,
+  ...Struct.pick(restored, "files", "bytes", "folders", "replaced", "failures"),
   seconds: Math.max(0, summary.seconds),
-  conflicts: summary.plan?.conflicts ?? none,
-  failures: summary.restored?.failures ?? none,
-  problems: summary.problems
+  conflicts: plan?.conflicts ?? { count: 0, first: [] }
 })

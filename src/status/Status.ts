@@ -247,7 +247,7 @@ export const archiveStatus = (
       files: record?.state?.files ?? item?.files ?? null,
       bytes: record?.state?.bytes ?? item?.bytes ?? null,
       zip_bytes: record?.zipSize ?? null,
-      previous: previous ? previousFields(previous, ofPrevious(verified, previous.sha256)) : null,
+      previous: previous ? { ...previous, verified: verifiedFields(ofPrevious(verified, previous.sha256)) } : null,
       gone,
       due: gone ? null : dueOf(record && withDamage(record, verified), item, rules),
       lost: lost.has(folder) || (!gone && archivedOnce && record?.zipSize === undefined && record?.unknown !== true),
@@ -275,12 +275,6 @@ const dueOf = (
   const decision = decide({ record, verdict: "unchanged", known: record?.state?.zip_sha256, force: false, rules })
   return decision._tag === "Due" ? decision.reason : null
 }
-
-const previousFields = ({ archived_at_utc, zip_bytes }: PreviousArchive, verified: Verified | undefined) => ({
-  zip_bytes,
-  archived_at_utc,
-  verified: verifiedFields(verified)
-})
 
 const verifiedFields = (found: Verified | undefined): FolderStatus["verified"] =>
   found === undefined ? null : { at_utc: found.verified_at_utc, result: found.result, problem: found.problem ?? null }

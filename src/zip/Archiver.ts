@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Struct from "effect/Struct"
 import type { Manifest } from "../source/Manifest.ts"
 import type { SourceView } from "../source/SourceView.ts"
 import { Process } from "../system/Process.ts"
@@ -181,13 +182,7 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
 
 export const dryRunOf = (plan: RestorePlan): PreparedRestore => ({
   plan,
-  carryOut: Effect.succeed({
-    ...nothingRestored,
-    files: plan.files,
-    bytes: plan.bytes,
-    folders: plan.folders,
-    replaced: plan.replaced
-  }),
+  carryOut: Effect.succeed({ ...nothingRestored, ...Struct.pick(plan, "files", "bytes", "folders", "replaced") }),
   written: () => 0,
   soFar: () => nothingRestored,
   dryRun: true,
