@@ -370,7 +370,6 @@ const jobFields = (
   { activity, lockedOut, state, undelivered }: FoundJob<JobState>,
   items: number
 ): JobStatus => {
-  const { version: _, ...locked } = lockedOut ?? { version: 1 }
   const last = state?.last_run
   const holder = (tag: "Running" | "Locked") =>
     activity._tag !== "Idle" && activity._tag === tag ? { pid: activity.pid, since_utc: activity.since } : null
@@ -379,7 +378,7 @@ const jobFields = (
     last_run: last === undefined ? null : { ...last, error: last.error ?? null },
     running: holder("Running"),
     locked: holder("Locked"),
-    locked_out: "holder" in locked ? locked : null,
+    locked_out: lockedOut ?? null,
     died: activity._tag === "Died" ? { run: activity.run, pid: activity.pid, since_utc: activity.since } : null,
     overdue: asked.maxAge !== undefined && items === 0 && isTooOld(asked, state?.last_success_utc)
   }
