@@ -71,7 +71,7 @@ const systemWords = (code: string): string | undefined => {
   return number === undefined ? undefined : getSystemErrorMap().get(-number)?.[1]
 }
 
-/** What to do about an error of writing, to go after its message: "; free some space or raise the quota". */
+/** What to do about an error of writing, to go after its message: "; remount it writable". */
 export const adviceOnWriting = (code: string | undefined): string => advice[code ?? ""] ?? ""
 
 /** The same of reading what a run has written. */
@@ -83,7 +83,7 @@ const advice: Readonly<Record<string, string>> = {
   EPERM:
     "; run it as its owner; if root is refused as well, that or its folder is immutable (see lsattr, or ls -lo on FreeBSD)",
   EROFS: "; remount it writable (zfs: readonly=off)",
-  ENOSPC: "; free some space or raise the quota",
+  ENOSPC: "; free some space (or inodes, where df -i shows that none are left) or raise the quota",
   EDQUOT: "; free some space or raise the quota of this user, group, project or dataset",
   EFBIG: "; use a file system that takes larger files"
 }

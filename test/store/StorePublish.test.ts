@@ -321,7 +321,10 @@ describe("publish", () => {
       const error = yield* Effect.flip(archive("three").pipe(Effect.provide(storeOn(place, full))))
       assert.strictEqual(error.reason, "NoSpace")
       assert.isFalse(error.transient)
-      assert.match(error.message, /^cannot publish ABCD: cannot write .*; free some space or raise the quota$/)
+      assert.match(
+        error.message,
+        /^cannot publish ABCD: cannot write .*; free some space \(or inodes, .*df -i.*\) or raise the quota$/
+      )
       assert.deepStrictEqual(inspect(place), { current: "two", previous: "one", ...clean })
     })
   )
