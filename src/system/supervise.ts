@@ -150,7 +150,9 @@ export const supervise = (child: Child, care: Supervision): Supervised => {
     finishWithGroup()
   })
   const { program, timeoutMillis } = care
-  if (timeoutMillis !== undefined) schedule(timeoutMillis, () => fail(Exit.fail(timedOut(program, timeoutMillis))))
+  // One that has ended was in time, also where a process that it left behind goes on printing.
+  const stop = (millis: number) => (exited ? schedule(linger, closeOutput) : fail(Exit.fail(timedOut(program, millis))))
+  if (timeoutMillis !== undefined) schedule(timeoutMillis, () => stop(timeoutMillis))
 
   const completed = Deferred.await(outcome)
   return {

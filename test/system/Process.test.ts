@@ -1,12 +1,15 @@
+import { EventEmitter } from "node:events"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
-import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { PassThrough } from "node:stream"
+import { afterAll, assert, beforeAll, describe, it, vi } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { type Invocation, Process } from "../../src/system/Process.ts"
+import { ProcessError, supervise } from "../../src/system/supervise.ts"
 import { isAlive, waitFor } from "../support/program/processes.ts"
 
 let folder: string
@@ -165,6 +168,27 @@ describe("Process", () => {
       const done = yield* sh(`sleep 600 & echo $! > ${folder}/left; echo out`)
       assert.strictEqual(done.stdout, "out\n")
       process.kill(pidIn("left"))
+    })
+  )
+
+  it.live("was in time when it ended in time, whatever it left behind with our pipe prints", () =>
+    Effect.gen(function* () {
+      vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] })
+      const stdout = new PassThrough()
+      const [pid, exitCode, signalCode] = [undefined, 0, null]
+      const child = Object.assign(new EventEmitter(), { pid, exitCode, signalCode, stdout, stderr: null, unref() {} })
+      const sink = { write: () => undefined, end: () => "done" }
+      const startFailure = () => new ProcessError({ reason: "Other", program: "a", message: "", transient: false })
+      const { completed } = supervise(child, { program: "a", stdout: sink, timeoutMillis: 1000, startFailure })
+      child.emit("exit")
+      // Its pipe is read on for two seconds.
+      vi.advanceTimersByTime(1000)
+      assert.isFalse(stdout.destroyed)
+      vi.advanceTimersByTime(2000)
+      assert.isTrue(stdout.destroyed)
+      vi.useRealTimers()
+      child.emit("close")
+      assert.deepStrictEqual(yield* completed, { exitCode: 0, stdout: "done", stderr: "" })
     })
   )
 
