@@ -8,7 +8,7 @@ import type { Job } from "../config/ReplicationJob.ts"
 import { Lock } from "../runs/Lock.ts"
 import { asPreflight, PreflightError, retryTransient, waitForLock } from "../runs/Run.ts"
 import { countField, document, flag, instant, optional, seconds, secondsOf, text } from "../text/Document.ts"
-import { bytes, count, duration } from "../text/Text.ts"
+import { bytes, count, duration, firstNames } from "../text/Text.ts"
 import { utcSeconds } from "../text/Time.ts"
 import { permissionsOf } from "../zfs/Allow.ts"
 import { modeProperty, placeholderProperty, type SendMode, type Snapshot } from "../zfs/Dataset.ts"
@@ -346,10 +346,12 @@ const logAdvice = Effect.fnUntraced(function* (
   properties: ReadonlyMap<string, PropertyOf>
 ) {
   const { label } = yield* RecoveredEnd
-  if (items.some(({ source: { name } }) => properties.get(name)?.received.size === 0)) {
-    const set = commandText(["set", "mountpoint=/mnt/data", "compression=zstd", target])
+  const bare = items.filter(({ source: { name } }) => properties.get(name)?.received.size === 0)
+  if (bare[0] !== undefined) {
+    const set = commandText(["set", "mountpoint=/mnt/data", "compression=zstd", bare[0].target])
+    const which = bare.length === items.length ? "" : ` to ${firstNames(bare.map((item) => item.target))}`
     yield* Effect.logInfo(
-      `the streams bring no properties: what the original had set is not known, and ${target} has what it inherits and the defaults; to change that, on ${label}, for instance: ${set}`
+      `the streams bring no properties${which}: what the original had set is not known, and ${bare[0].target} has what it inherits and the defaults; to change that, on ${label}, for instance: ${set}`
     )
   }
   const newer = items.filter(({ source, to }) => to !== undefined && source.snapshots.at(-1)?.guid !== to.guid)

@@ -166,6 +166,11 @@ describe("recover", () => {
         "zfs inherit zipper:recover new/t"
       ])
       assert.deepStrictEqual([summary.failed, summary.refused, summary.todo], [0, 0, []])
+      // The stream of the first brought one.
+      assert.include(
+        kit.lines.join("\n"),
+        "no properties to new/t/a, new/t/a/b: what the original had set is not known"
+      )
       const again = yield* Effect.flip(kit.recover())
       assert.match(again.message, /^new\/t exists already/)
       Object.assign(kit.memory.target, { label: "root@nas" })
