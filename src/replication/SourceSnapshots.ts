@@ -34,8 +34,10 @@ export const takeSnapshots = Effect.fn("SourceSnapshots.take")(function* (job: J
     group.datasets.push(name)
     groups.set(`${poolOf(name)} ${mark}`, group)
   }
-  for (const { datasets, mark } of groups.values()) {
-    yield* sender.snapshot(prefixOf(job), datasets, mark).pipe(
+  const reasons = () => [...new Set(untaken.values())]
+  const sayReasons = Effect.suspend(() => Effect.forEach(reasons(), (reason) => Effect.logError(reason)))
+  yield* Effect.forEach(groups.values(), ({ datasets, mark }) =>
+    sender.snapshot(prefixOf(job), datasets, mark).pipe(
       retryTransient(retries),
       Effect.catchAll(({ message }) =>
         Effect.sync(() => {
@@ -43,10 +45,9 @@ export const takeSnapshots = Effect.fn("SourceSnapshots.take")(function* (job: J
         })
       )
     )
-  }
-  const reasons = [...new Set(untaken.values())]
-  if (untaken.size === found.items.length) yield* failPreflight(reasons)
-  yield* Effect.forEach(reasons, (reason) => Effect.logError(reason), { discard: true })
+  ).pipe(Effect.onInterrupt(() => sayReasons))
+  if (untaken.size === found.items.length) yield* failPreflight(reasons())
+  yield* sayReasons
   const { datasets: tree } = yield* sender.tree(rootsOf(job, found)).pipe(retryTransient(retries))
   const sources = new Map(tree.map((source) => [source.name, source]))
   const items = found.items.map((item) => ({ ...item, source: sources.get(item.source.name) ?? item.source }))

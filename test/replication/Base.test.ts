@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/TestClock"
 import type { Job } from "../../src/config/ReplicationJob.ts"
 import { bookmarkName, placeId, planBookmarks } from "../../src/replication/Bookmarks.ts"
 import { makeSender } from "../../src/replication/Sender.ts"
@@ -244,6 +246,20 @@ describe("snapshots of a job's own", () => {
       kit.memory.failures.set(`destroy tank@${busy}`, [zfsError("Busy", "it is busy")])
       assert.deepStrictEqual((yield* kit.run()).remarks, [])
       assert.isTrue(kit.lines.some((line) => line.endsWith("it is busy")))
+    })
+  )
+
+  it.effect("that could not be taken in one pool are told of where a signal comes while another pool is asked", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit({ ...own, datasets: ["tank", "zoo"] })
+      for (const name of ["tank", "zoo"]) kit.source(name, ["1"])
+      kit.memory.failures.set("snapshot tank", [zfsError("NoSpace", "out of space")])
+      kit.memory.delays.set("snapshot zoo", 60_000)
+      const run = yield* Effect.fork(kit.unhurried())
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.interrupt(run)
+      assert.include(kit.lines, "ERROR out of space")
+      assert.isFalse(kit.memory.calls.some((call) => call.startsWith("send")))
     })
   )
 
