@@ -1,4 +1,5 @@
 import { dirname } from "node:path"
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { type ArchiveConfig, type Config, everyFolder, nameRule, stateDirOf, wholeName } from "../config/Config.ts"
@@ -30,8 +31,9 @@ import { document, flag, optional, text } from "../text/Document.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { bytes, count, quoted } from "../text/Text.ts"
 import { allowCommand, missing, parseAllow, permissionsOf } from "../zfs/Allow.ts"
-import { isWithin } from "../zfs/DatasetName.ts"
+import { isWithin, poolOf } from "../zfs/DatasetName.ts"
 import { onEnd } from "../zfs/Endpoint.ts"
+import { receiveProblem } from "../zfs/PoolHealth.ts"
 import type { SourceInfo } from "../zfs/SourceLayout.ts"
 import { TargetSnapshots } from "../zfs/TargetSnapshots.ts"
 import { Zfs } from "../zfs/Zfs.ts"
@@ -84,7 +86,15 @@ export const checkReplication = Effect.fn("CheckReplication")(
     const moved = yield* findRenamed(job, found)
     const gaps = yield* bookmarkGaps(job, found)
     yield* (yield* Transfer).tools
-    const { label: receiver } = yield* Receiver
+    const { label: receiver, pool } = yield* Receiver
+    const closed = yield* Effect.forEach(new Set(found.items.map(({ target }) => poolOf(target))), (name) =>
+      pool(name).pipe(
+        Effect.map((health) =>
+          Arr.fromNullable(receiveProblem(health)).map((why) => `${onEnd(receiver)}the pool ${name} ${why}`)
+        ),
+        Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(message), []))
+      )
+    )
     const refusals = found.items.flatMap(({ source, target }) => {
       const next = plan(source, found.targets.get(target), { mode: job.mode, rollback: false })
       const reason = next._tag === "Diverged" || next._tag === "Blocked" ? next.reason : longNames(next, source, target)
@@ -105,7 +115,7 @@ export const checkReplication = Effect.fn("CheckReplication")(
       ),
       ...Array.from(found.missing, ([dataset, why]) => problem(subject, `${dataset}: ${why}`)),
       ...found.unplaced.map(({ dataset, error }) => problem(subject, `${dataset}: ${error}`)),
-      ...lacking.map((line) => problem(subject, line)),
+      ...[...closed.flat(), ...lacking].map((line) => problem(subject, line)),
       ...gaps.map(({ line }) =>
         warning(
           subject,

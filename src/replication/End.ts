@@ -68,7 +68,9 @@ export const makeEnd = (process: typeof Process.Service, endpoint: Endpoint, rol
     }),
     pool: Effect.fn("End.pool")(function* (name: string) {
       const purpose = `see how the pool ${name} is`
-      return yield* readOutput(zpool, purpose, readPool(yield* zpool.run(purpose, name, poolArguments(name))))
+      const health = yield* readOutput(zpool, purpose, readPool(yield* zpool.run(purpose, name, poolArguments(name))))
+      const readOnly = yield* zpool.run(purpose, name, ["get", "-H", "-o", "value", "readonly", name])
+      return { ...health, readOnly: readOnly.trim() === "on" }
     }),
     readBlocks: Effect.fn("End.readBlocks")(function* (snapshot, onProgress) {
       const meter = new SendMeter()

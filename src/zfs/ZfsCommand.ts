@@ -6,8 +6,9 @@ import type * as Either from "effect/Either"
 import { valueOr } from "../system/Errno.ts"
 import type { Process } from "../system/Process.ts"
 import type { Completed, ProcessError } from "../system/supervise.ts"
-import { quoted, shellWords } from "../text/Text.ts"
+import { quoted, shellWord, shellWords } from "../text/Text.ts"
 import { allowCommand, permissionsOf, type Role } from "./Allow.ts"
+import { poolOf } from "./DatasetName.ts"
 import { commandOn, type Endpoint, label, local, manualCommand, type Remote, splitAtBegin } from "./Endpoint.ts"
 
 /** A zfs command failed or could not be run, or the source is not as it has to be; the message says what to do. */
@@ -188,6 +189,9 @@ const advice = (
   }
   if (/^cannot destroy snapshots?\b.* is busy/.test(said)) return "; something has it mounted or open, or sends it"
   if (/^cannot unmount .* is busy/.test(said)) return "; a program has a file open there, or works in that folder"
+  if (/delegated administration is disabled/.test(said)) {
+    return `; root can enable it there: zpool set delegation=on ${shellWord(poolOf(dataset))}`
+  }
   if (reason !== "PermissionDenied") return ""
   if (/must be run as root/.test(said)) return `; user ${user()} may not open /dev/zfs`
   const command = allowCommand({ user: user(), permissions: permissionsOf(role), dataset })

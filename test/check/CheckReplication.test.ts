@@ -83,6 +83,25 @@ describe("the check of a replication job", () => {
     })
   )
 
+  it.effect("names a pool that no stream can be received into", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      kit.source("tank", ["1"])
+      const problems = Effect.map(check(kit), (found) =>
+        found.flatMap(({ detail, status }) => (status === "problem" ? [detail] : []))
+      )
+      kit.memory.target.pools.set("backup", { readOnly: true })
+      assert.deepStrictEqual(yield* problems, [
+        "the pool backup is imported read-only; there: zpool export backup && zpool import backup"
+      ])
+      kit.memory.target.pools.set("backup", { state: "SUSPENDED" })
+      assert.deepStrictEqual(yield* problems, ["the pool backup is SUSPENDED; there: zpool status -v backup"])
+      kit.memory.target.pools.set("backup", { state: "DEGRADED" })
+      kit.memory.source.pools.set("tank", { readOnly: true })
+      assert.deepStrictEqual(yield* problems, [], "such pools send and receive")
+    })
+  )
+
   it.effect("says when a host does not answer, without trying for long", () =>
     Effect.gen(function* () {
       const kit = yield* makeKit()

@@ -80,6 +80,16 @@ describe("Sender", () => {
     })
   )
 
+  it.effect("asks a pool for its state, and whether it was imported read-only", () =>
+    Effect.gen(function* () {
+      const status = "  pool: src\n state: ONLINE\nconfig:\n\nerrors: No known data errors\n"
+      const { calls, sender: of } = sender((line) => ({ stdout: line.startsWith("zpool get") ? "on\n" : status }))
+      const { readOnly, state } = yield* of.pool("src")
+      assert.deepStrictEqual([readOnly, state], [true, "ONLINE"])
+      assert.deepStrictEqual(calls, ["zpool status -vp src", "zpool get -H -o value readonly src"])
+    })
+  )
+
   it.effect("lists no snapshot that a zfs diff took for as long as it runs", () =>
     Effect.gen(function* () {
       const own = [

@@ -133,6 +133,10 @@ describe("Zfs errors", () => {
       of("The ZFS modules are not loaded.\nTry running '/sbin/modprobe zfs' as root to load them.\n").reason,
       "NotInstalled"
     )
+    assert.match(
+      of("cannot hold: delegated administration is disabled on pool\n").message,
+      /on pool; root can enable it there: zpool set delegation=on tank$/
+    )
     assert.match(of("").message, /exit status 1 and no message/)
   })
 
