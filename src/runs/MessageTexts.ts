@@ -58,7 +58,7 @@ export const archiveMessages = (options: Options, whole: boolean): JobMessages<A
         ? `the ${hookAfter} failed`
         : "archived, but snapshots of the target failed"
     },
-    succeeded: () => "all well",
+    succeeded: ({ folders }) => (whole ? "all well" : `all well with ${count(folders.length, "chosen folder")}`),
     totals: Archive.totals,
     ending: ({ source }) => `, ${plain(source)}`
   })
@@ -147,7 +147,10 @@ export const verifyMessages = (options: Options, whole: boolean): JobMessages<Ve
       if (bad === 0) return "not all that was published is known"
       return `${bad} of ${count(summary.folders.length, "archive")} ${bad === 1 ? "is" : "are"} not good`
     },
-    succeeded: ({ left = [] }) => `all archives${left.length === 0 ? "" : " that were due"} are good`,
+    succeeded: ({ folders, left = [] }) => {
+      if (!whole) return `${count(folders.length, "chosen archive")} ${folders.length === 1 ? "is" : "are"} good`
+      return `all archives${left.length === 0 ? "" : " that were due"} are good`
+    },
     totals: Verify.totals
   })
   // A call that found nothing due has no news.

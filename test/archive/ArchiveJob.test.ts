@@ -386,6 +386,9 @@ describe("a run that cannot start", () => {
       assert.lengthOf(yield* Ref.get(kit.sent), 0)
       yield* kit.run({}, { notify_on: ["success"] })
       assert.include((yield* Ref.get(kit.sent))[0]?.title, "all well on nas")
+      // Others may fail.
+      yield* kit.run({ folders: ["ABCD"] }, { notify_on: ["success"] })
+      assert.include((yield* Ref.get(kit.sent))[1]?.title, "all well with 1 chosen folder on nas")
     })
   )
 

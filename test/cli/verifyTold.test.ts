@@ -136,6 +136,10 @@ describe("what verify finds", () => {
     assert.include(partly.stdout, "1 archive waits")
     assert.include(partly.stderr, "ABCD: its archive was not good at its last check, and waits by --limit")
     assert.deepStrictEqual(told, [])
+    // Nor does one of chosen archives speak of all.
+    place.configure({ ...JSON.parse(readFileSync(place.config, "utf8")), notify_on: ["success", "recovery"] })
+    assert.strictEqual((await zipper("verify", "EFGH")).status, 0)
+    assert.match(told.join("\n"), /^\/message zipper: 1 chosen archive is good on [^\n]+$/)
     writeFileSync(at("ABCD.zip"), good)
     assert.strictEqual((await zipper("verify", "--max-age", "30d")).status, 0)
     assert.match(told.join("\n"), /recovered/)
