@@ -197,13 +197,16 @@ const refuseLoops = (
   )
 }
 
-// Two hosts that pull all of each other get their own back, one level deeper with each run. A restore looks the same.
+// Two hosts that pull all of each other get their own back, one level deeper with each run. A restore looks the same. What is
+// in a replica of this job came from the source: it is the origin of a clone below it that was promoted, or was copied there.
 const warnOfEchoes = Effect.fnUntraced(function* (
   items: ReadonlyArray<DatasetPair>,
   targets: ReadonlyMap<string, TargetDataset>
 ) {
   const owners = new Map<string, string>()
+  const replicas = new Set(items.map(({ target }) => target))
   for (const name of new Set(items.flatMap(({ target }) => ancestorsOf(target)))) {
+    if (replicas.has(name)) continue
     for (const { guid } of targets.get(name)?.snapshots ?? []) owners.set(guid, name)
   }
   const [from, to] = [(yield* Sender).label, (yield* Receiver).label]

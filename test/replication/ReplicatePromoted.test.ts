@@ -41,6 +41,19 @@ describe("a clone that was promoted at the source", () => {
     })
   )
 
+  it.effect("is not taken for a copy that comes back where it lies below its origin", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      const origin = kit.source("tank", ["1", "2"])
+      const clone = kit.source("tank/clone", ["c1"])
+      yield* kit.run()
+      promote(clone, origin, "1")
+      addSnapshot(kit.memory, clone, "c2")
+      yield* kit.run()
+      assert.notInclude(kit.lines.join("\n"), "leave it out with --exclude")
+    })
+  )
+
   it.effect("an origin without later snapshots cannot go on: what happened and the way back are said", () =>
     Effect.gen(function* () {
       const kit = yield* promoted(["1", "2"])
