@@ -19,6 +19,12 @@ import { type DatasetPair, missingOn, type Survey } from "./Survey.ts"
  */
 export const bookmarkName = (place: string, guid: string): string => `zipper-${place}-${guid}`
 
+/** The PLACE in the name of a bookmark of ours; undefined where it is none. */
+export const placeIn = (name: string, guid: string): string | undefined => {
+  const [, place] = /^zipper-([0-9a-f]{12})-[0-9]+$/.exec(name) ?? []
+  return place !== undefined && name === bookmarkName(place, guid) ? place : undefined
+}
+
 /** Its pool's guid and its path in that pool: hosts have several names, and one name several hosts. */
 export const placeId = (targets: Survey["targets"], dataset: string): string | undefined => {
   const pool = poolOf(dataset)

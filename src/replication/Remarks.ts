@@ -3,7 +3,8 @@ import * as Effect from "effect/Effect"
 import type { Job } from "../config/ReplicationJob.ts"
 import { count, duration, firstNames } from "../text/Text.ts"
 import type { SourceDataset } from "../zfs/Dataset.ts"
-import { ancestorsOf, isWithin, parentOf } from "../zfs/DatasetName.ts"
+import { ancestorsOf, isWithin, parentOf, poolOf } from "../zfs/DatasetName.ts"
+import { placeId, placeIn } from "./Bookmarks.ts"
 import { keyRemark } from "./Keys.ts"
 import { moveAway, plan } from "./Plan.ts"
 import { commonWith, sortReplicas } from "./Prune.ts"
@@ -39,6 +40,7 @@ export const remarksOn = Effect.fn("Replication.remarksOn")(function* (job: Job,
   const sources = found.items.map(({ source }) => source)
   const several = [orphansRemark(job, found, moved, { from, to }), staleRemark(staleOf(sources, now), from)]
   const remarks: ReadonlyArray<Remark> = [
+    ...(yield* elsewhereRemarks(found, moved)),
     ...keyRemarks(job, found, to),
     ...promotedRemarks(found, from, to),
     ...several.flatMap((text) => (text === undefined ? [] : [{ dataset: undefined, text }]))
@@ -120,6 +122,32 @@ const replicasBeside = (found: Survey) =>
     },
     Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(`not looked for a rename: ${message}`), []))
   )
+
+/** What goes in full to a new place, though the bookmarks at the source tell of a replica elsewhere in that pool. */
+const elsewhereRemarks = Effect.fnUntraced(
+  function* ({ items, targets }: Survey, moved: Renamed) {
+    const { label, tree } = yield* Receiver
+    const fresh = items.flatMap(({ source, target }) => {
+      const places = source.bookmarks.flatMap(({ guid, name }) => placeIn(name, guid) ?? [])
+      return places.length === 0 || targets.has(target) || moved.has(source.name) ? [] : [{ source, target, places }]
+    })
+    const all = yield* tree([...new Set(fresh.map(({ target }) => poolOf(target)))])
+    const replicas = new Map(
+      [...all.values()].flatMap(({ mode, name }) =>
+        mode === undefined ? [] : [[placeId(targets, name), name] as const]
+      )
+    )
+    const tops = new Set(minimalRoots(fresh.map(({ target }) => target)))
+    return fresh.flatMap(({ places, source, target }): ReadonlyArray<Remark> => {
+      const old = places.flatMap((place) => replicas.get(place) ?? []).at(-1)
+      if (old === undefined || !tops.has(target)) return []
+      const command = `zfs rename -p '${old}' '${target}'`
+      const text = `all of it is sent to ${target}, though ${old} on ${label} is a replica of it: where the host, the destination or the dataset is only called otherwise by now, rename that one before (there: ${command}), and only what is new is sent`
+      return [{ dataset: source.name, text }]
+    })
+  },
+  Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(`not looked for replicas elsewhere: ${message}`), []))
+)
 
 const keyRemarks = (job: Job, { items, targets }: Survey, there: string) =>
   items.flatMap(({ source, target: name }) => {

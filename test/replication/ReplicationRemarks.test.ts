@@ -1,9 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
+import { shortDigest } from "../../src/config/ReplicationJob.ts"
+import { bookmarkName } from "../../src/replication/Bookmarks.ts"
 import { staleOf } from "../../src/replication/Remarks.ts"
 import { exitStatusOf } from "../../src/runs/ReplicationResult.ts"
-import { addSnapshot } from "../doubles/replication/world.ts"
+import { addDataset, addSnapshot } from "../doubles/replication/world.ts"
 import { errorOf, makeKit, short } from "../support/replication/replication.ts"
 
 const warnings = (lines: ReadonlyArray<string>) => lines.filter((line) => line.startsWith("WARN "))
@@ -28,6 +30,31 @@ describe("what of a replication is not all well though nothing failed", () => {
       const replica = kit.memory.target.datasets.get("backup/nas/tank/b")
       assert.isDefined(replica)
       if (replica !== undefined) replica.mode = undefined
+      assert.deepStrictEqual((yield* kit.run()).remarks, [])
+    })
+  )
+
+  it.effect("a replica in another place of that pool, where the dataset is sent in full once more", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      // By its former name, the host was called old.
+      const moved = (name: string) => {
+        const source = kit.source(name, ["1"])
+        const [first] = source.snapshots
+        const replica = addDataset(kit.memory, "target", `backup/old/${name}`)
+        replica.mode = "plain"
+        replica.snapshots = source.snapshots
+        assert.isDefined(first)
+        const place = shortDigest(`${kit.memory.target.datasets.get("backup")?.guid}/old/${name}`, 12)
+        source.bookmarks = [{ ...first, name: bookmarkName(place, first.guid) }]
+      }
+      for (const name of ["tank", "tank/a"]) moved(name)
+      const text =
+        "all of it is sent to backup/nas/tank, though backup/old/tank on this host is a replica of it: where the host, the destination or the dataset is only called otherwise by now, rename that one before (there: zfs rename -p 'backup/old/tank' 'backup/nas/tank'), and only what is new is sent"
+      assert.deepStrictEqual((yield* kit.run({ dryRun: true })).remarks, [text])
+      assert.include(warnings(kit.lines), `WARN tank: ${text}`)
+      const summary = yield* kit.run()
+      assert.deepStrictEqual([short(summary.datasets), summary.remarks], [["tank sent", "tank/a sent"], [text]])
       assert.deepStrictEqual((yield* kit.run()).remarks, [])
     })
   )
