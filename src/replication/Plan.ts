@@ -266,7 +266,7 @@ const changed = (
       : `has snapshots of its own since ${since} by the names of some to come`
   const rename =
     isSame && !raw
-      ? `rename what is there (there: zfs rename '${target.name}@${first?.name}' '${target.name}@…'), or `
+      ? `rename what is there (there: zfs rename '${target.name}@${first?.name}' '${target.name}@${first?.name}-old'), or `
       : ""
   return `${target.name} ${what} and would lose ${losses(destroys, written)}; ${wayBack}; to keep it, ${rename}${startAnew(target)}`
 }

@@ -138,7 +138,7 @@ describe("plan", () => {
     const there = target([s1, before, same])
     assert.match(
       reason(plan(source([s1, s2]), there, plain), "Diverged"),
-      /has snapshots of its own since @auto by the names of some to come and would lose 1 snapshot \(@s2\); .*rename what is there \(there: zfs rename 'backup\/a@s2' 'backup\/a@…'\)/
+      /has snapshots of its own since @auto by the names of some to come and would lose 1 snapshot \(@s2\); .*rename what is there \(there: zfs rename 'backup\/a@s2' 'backup\/a@s2-old'\)/
     )
     assert.deepStrictEqual(plan(source([s1, s2]), there, allowed), {
       _tag: "Incremental",
