@@ -348,7 +348,8 @@ const logAdvice = Effect.fnUntraced(function* (
   const { label } = yield* RecoveredEnd
   const bare = items.filter(({ source: { name } }) => properties.get(name)?.received.size === 0)
   if (bare[0] !== undefined) {
-    const set = commandText(["set", "mountpoint=/mnt/data", "compression=zstd", bare[0].target])
+    const folder = bare[0].source.kind === "volume" ? [] : ["mountpoint=/mnt/data"]
+    const set = commandText(["set", ...folder, "compression=zstd", bare[0].target])
     const which = bare.length === items.length ? "" : ` to ${firstNames(bare.map((item) => item.target))}`
     yield* Effect.logInfo(
       `the streams bring no properties${which}: what the original had set is not known, and ${bare[0].target} has what it inherits and the defaults; to change that, on ${label}, for instance: ${set}`

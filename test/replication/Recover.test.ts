@@ -207,6 +207,15 @@ describe("recover", () => {
     })
   )
 
+  it.effect("names no mountpoint among what can be set of a volume", () =>
+    Effect.gen(function* () {
+      const kit = makeKit()
+      addSnapshot(kit.memory, addDataset(kit.memory, "source", `${root}/v`, { kind: "volume" }), "1")
+      yield* kit.recover({ dataset: "tank/v", replica: `${root}/v`, target: "new/v" })
+      assert.match(kit.lines.join("\n"), /for instance: zfs set '?compression=zstd'? new\/v$/m)
+    })
+  )
+
   it.effect("goes on with what a cut or a full target left, and takes no mark off the root before", () =>
     Effect.gen(function* () {
       const kit = makeKit()
