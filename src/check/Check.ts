@@ -355,7 +355,7 @@ const checkLog = Effect.fnUntraced(
     const stat = yield* disk.stat(path)
     if (stat !== undefined && stat.kind !== "file") return yield* refuse(`${path} is not a regular file`)
     yield* disk.writable(stat === undefined ? dirname(path) : path)
-    const obstacle = notALog(path)
+    const obstacle = notALog((yield* Effect.orElseSucceed(disk.head(path), () => "")) ?? "")
     if (obstacle !== undefined) return yield* refuse(`${path} ${obstacle}`)
     return [ok("log", path)]
   },

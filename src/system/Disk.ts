@@ -17,6 +17,7 @@ import {
   syncOpen,
   withRegular
 } from "./FileCalls.ts"
+import { headLength } from "./RotatingFile.ts"
 
 /** One operation failed. `code`: its errno, such as ENOSPC. `transient`: another attempt may help. */
 export class DiskError extends Data.TaggedError("DiskError")<{
@@ -59,6 +60,8 @@ export class Disk extends Context.Tag("zipper/Disk")<
     /** Content as UTF-8, or with `readBytes` as it is; undefined without such a file. Never through a symlink. */
     readonly read: (path: string) => Effect.Effect<string | undefined, DiskError>
     readonly readBytes: (path: string) => Effect.Effect<Uint8Array | undefined, DiskError>
+    /** The first {@link headLength} bytes, one a character. */
+    readonly head: (path: string) => Effect.Effect<string | undefined, DiskError>
     /** Creates a file that must not exist, writes it, and syncs it. A part may stay when that fails. */
     readonly write: (path: string, content: Content, mode?: number) => Effect.Effect<void, DiskError>
     /** The same without syncing: for what a power cut may garble. */
@@ -95,6 +98,13 @@ export class Disk extends Context.Tag("zipper/Disk")<
     list: (path) => attempt("list", path, () => fs.readdir(path).then((names) => names.sort())),
     read: (path) => attempt("read", path, () => withRegular(path, (file) => file.readFile("utf8"))).pipe(ifPresent),
     readBytes: (path) => attempt("read", path, () => withRegular(path, (file) => file.readFile())).pipe(ifPresent),
+    head: (path) =>
+      attempt("read", path, () =>
+        withRegular(path, async (file) => {
+          const { buffer, bytesRead } = await file.read(Buffer.alloc(headLength), 0, headLength, 0)
+          return buffer.toString("latin1", 0, bytesRead)
+        })
+      ).pipe(ifPresent),
     write: (path, content, mode) =>
       attempt("write", path, () => withFile(path, createOnly, writeAll(content), mode)).pipe(
         Effect.flatMap(logSync(path))

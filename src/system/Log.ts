@@ -16,7 +16,7 @@ import * as Queue from "effect/Queue"
 import { causeText, messageText, quoted } from "../text/Text.ts"
 import { explain } from "./Errno.ts"
 import { Process } from "./Process.ts"
-import { notALog, RotatingFile, type RotatingFileSettings } from "./RotatingFile.ts"
+import { RotatingFile, type RotatingFileSettings } from "./RotatingFile.ts"
 
 type Options = Logger.Logger.Options<unknown>
 
@@ -200,7 +200,7 @@ const severities: Readonly<Partial<Record<LogLevel.LogLevel["_tag"], Severity>>>
 export const layerFile = (settings: RotatingFileSettings & { readonly runId?: string }): Layer.Layer<never> =>
   Logger.addScoped(
     Effect.acquireRelease(
-      Effect.sync(() => new RotatingFile({ ...settings, refuses: notALog })),
+      Effect.sync(() => new RotatingFile(settings)),
       (file) =>
         // What close says comes too late for anything but a warning, and must not fail the run.
         Effect.try(() => file.close()).pipe(

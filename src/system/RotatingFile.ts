@@ -7,25 +7,32 @@ export interface RotatingFileSettings {
   /** A file that would grow past this becomes `path.1`, … up to `path.<keep>`. */
   readonly maxBytes: number
   readonly keep: number
-  /** Why a file that is there must not be appended to, if there is a reason; see {@link notALog}. */
-  readonly refuses?: (path: string) => string | undefined
 }
 
-const headBytes = 1024
+/** How much of a file {@link notALog} looks at (bytes). */
+export const headLength = 64 * 1024
 
-/** Why a file is no log, by its first line: a log of any program has a time of day there, and ours begins with `time=`. */
-export const notALog = (path: string): string | undefined => {
-  // What cannot be read may be a log.
-  const line = valueOr(() => headOf(path), "").split("\n")[0] ?? ""
-  return "time=".startsWith(line.slice(0, 5)) || /\d\d:\d\d:\d\d/.test(line)
-    ? undefined
-    : "holds no log, and is left as it is: set log_file to another name"
+/**
+ * Why a file is no log, by its first bytes (one a character): the first line of a log of any program has a time of day or begins
+ * with a level, and ours begin with `time=`. Zeros before it are of a power cut.
+ */
+export const notALog = (head: string): string | undefined => {
+  const text = head.replace(/^[\0\s]+/, "")
+  const [first = ""] = text.split("\n", 1)
+  const isLog =
+    text === ""
+      ? head.length < headLength
+      : "time=".startsWith(text.slice(0, 5)) ||
+        /^time=/m.test(text) ||
+        /^\W*(?:debug|info|notice|warn|err|crit)/i.test(first) ||
+        (/\d\d:\d\d:\d\d/.test(first) && !first.startsWith("{"))
+  return isLog ? undefined : "holds no log, and is left as it is: set log_file to another name"
 }
 
 const headOf = (path: string): string => {
   const fd = fs.openSync(path, readOnly)
   try {
-    const head = Buffer.alloc(headBytes)
+    const head = Buffer.alloc(headLength)
     return head.toString("latin1", 0, fs.readSync(fd, head))
   } finally {
     fs.closeSync(fd)
@@ -90,7 +97,10 @@ export class RotatingFile {
     const { O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_WRONLY } = fs.constants
     const fd = fs.openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o640)
     const stat = fs.fstatSync(fd)
-    const obstacle = stat.isCharacterDevice() ? undefined : (notToWrite(stat) ?? this.settings.refuses?.(path))
+    // What cannot be read may be a log.
+    const obstacle = stat.isCharacterDevice()
+      ? undefined
+      : (notToWrite(stat) ?? notALog(valueOr(() => headOf(path), "")))
     if (obstacle !== undefined) {
       fs.closeSync(fd)
       throw new Error(obstacle)

@@ -141,7 +141,7 @@ describe("Log file", () => {
       const path = join(yield* temporaryFolder, "zipper.log")
       const settings = { path, maxBytes: 300, keep: 99 }
       const [one, two] = [new RotatingFile(settings), new RotatingFile(settings)]
-      for (let n = 0; n < 200; n++) (n % 3 === 0 ? one : two).append(`line ${n}`)
+      for (let n = 0; n < 200; n++) (n % 3 === 0 ? one : two).append(`time=${n}`)
       fs.renameSync(path, `${path}.elsewhere`)
       one.append("after")
       assert.deepStrictEqual(linesOf(path), ["after"])
@@ -163,7 +163,7 @@ describe("Log file", () => {
         stdin: {
           contents: `import { RotatingFile } from "./src/system/RotatingFile.ts"
             const log = new RotatingFile({ path: ${JSON.stringify(path)}, maxBytes: 2000, keep: 99 })
-            for (let n = 0; n < 400; n++) log.append(process.argv[2] + " " + n + " " + "x".repeat(40))`,
+            for (let n = 0; n < 400; n++) log.append("time=" + process.argv[2] + " " + n + " " + "x".repeat(40))`,
           resolveDir: process.cwd()
         },
         bundle: true,
@@ -304,6 +304,10 @@ describe("Log file", () => {
       for (const [name, text] of [
         ["zipper.json", '{\n  "source_path": "/mnt/tank/data" }\n'],
         ["fstab", "UUID=0a3c / ext4 defaults 0 1\n"],
+        ["settings.json", '\n{ "source_path": "/mnt/tank/data" }\n'],
+        ["history.jsonl", '{"version":1,"started_at_utc":"2025-01-01T12:00:00Z"}\n'],
+        ["script", "t\n#!/bin/sh\n"],
+        ["disk.img", "\0".repeat(70_000)],
         ["ABCD.zip", "PK\x03\x04\0\0"]
       ] as const) {
         const { log, names, path } = yield* logTo(name, text)
@@ -316,6 +320,11 @@ describe("Log file", () => {
         ["torn", "tim"],
         ["ours", "time=2025-01-01T12:00:00.123Z level=info\n"],
         ["python", "2025-01-01 12:00:00,123 INFO zip ABCD\n"],
+        ["cron", "error: c.json: source_path: is missing\n"],
+        ["root", "INFO:root:archived ABCD\n"],
+        ["banner", "zipper on nas\ntime=2025-01-01T12:00:00.123Z level=info\n"],
+        ["power cut", `${"\0".repeat(4096)}time=2025-01-01T12:00:00.123Z level=info\n`],
+        ["zeros", "\0".repeat(4096)],
         ["newsyslog", "Jan  1 12:00:00 nas newsyslog[12]: logfile turned over\n"]
       ] as const) {
         const { log, names } = yield* logTo(name, text)

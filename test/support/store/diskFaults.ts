@@ -54,6 +54,7 @@ export const layer = (hooks: Hooks): Layer.Layer<Disk> =>
         list: (path) => around("list", path, disk.list(path)),
         read: (path) => around("read", path, disk.read(path)),
         readBytes: (path) => around("readBytes", path, disk.readBytes(path)),
+        head: (path) => around("head", path, disk.head(path)),
         write: (path, content) => around("write", path, disk.write(path, content)),
         writeUnsynced: (path, content) => around("writeUnsynced", path, disk.writeUnsynced(path, content)),
         append: (path, line) => around("append", path, disk.append(path, line)),
