@@ -197,8 +197,8 @@ const refuseLoops = (
   )
 }
 
-// Two hosts that pull all of each other get their own back, one level deeper with each run. A restore looks the same. What is
-// in a replica of this job came from the source: it is the origin of a clone below it that was promoted, or was copied there.
+// Two hosts that pull all of each other get their own back, one level deeper with each run. A restore looks the same. What
+// is in a replica of this job came from the source: it was the origin of a promoted clone below it, or was copied there.
 const warnOfEchoes = Effect.fnUntraced(function* (
   items: ReadonlyArray<DatasetPair>,
   targets: ReadonlyMap<string, TargetDataset>
