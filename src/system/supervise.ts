@@ -151,7 +151,8 @@ export const supervise = (child: Child, care: Supervision): Supervised => {
   })
   const { program, timeoutMillis } = care
   // One that has ended was in time, also where a process that it left behind goes on printing.
-  const stop = (millis: number) => (exited ? schedule(linger, closeOutput) : fail(Exit.fail(timedOut(program, millis))))
+  const stop = (millis: number) =>
+    exited ? schedule(linger, () => setImmediate(closeOutput)) : fail(Exit.fail(timedOut(program, millis)))
   if (timeoutMillis !== undefined) schedule(timeoutMillis, () => stop(timeoutMillis))
 
   const completed = Deferred.await(outcome)

@@ -185,6 +185,7 @@ describe("Process", () => {
       vi.advanceTimersByTime(1000)
       assert.isFalse(stdout.destroyed)
       vi.advanceTimersByTime(2000)
+      yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
       assert.isTrue(stdout.destroyed)
       vi.useRealTimers()
       child.emit("close")
