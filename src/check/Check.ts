@@ -1,5 +1,4 @@
 import { dirname } from "node:path"
-import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { type ArchiveConfig, type Config, everyFolder, nameRule, stateDirOf, wholeName } from "../config/Config.ts"
@@ -86,12 +85,10 @@ export const checkReplication = Effect.fn("CheckReplication")(
     const moved = yield* findRenamed(job, found)
     const gaps = yield* bookmarkGaps(job, found)
     yield* (yield* Transfer).tools
-    const { label: receiver, pool } = yield* Receiver
-    const closed = yield* Effect.forEach(new Set(found.items.map(({ target }) => poolOf(target))), (name) =>
-      pool(name).pipe(
-        Effect.map((health) =>
-          Arr.fromNullable(receiveProblem(health)).map((why) => `${onEnd(receiver)}the pool ${name} ${why}`)
-        ),
+    const { importedReadOnly, label: receiver, pool } = yield* Receiver
+    const poolProblems = yield* Effect.forEach(new Set(found.items.map(({ target }) => poolOf(target))), (name) =>
+      Effect.zipWith(pool(name), importedReadOnly(name), receiveProblem).pipe(
+        Effect.map((why) => (why === undefined ? [] : [`${onEnd(receiver)}the pool ${name} ${why}`])),
         Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(message), []))
       )
     )
@@ -115,7 +112,7 @@ export const checkReplication = Effect.fn("CheckReplication")(
       ),
       ...Array.from(found.missing, ([dataset, why]) => problem(subject, `${dataset}: ${why}`)),
       ...found.unplaced.map(({ dataset, error }) => problem(subject, `${dataset}: ${error}`)),
-      ...[...closed.flat(), ...lacking].map((line) => problem(subject, line)),
+      ...[...poolProblems.flat(), ...lacking].map((line) => problem(subject, line)),
       ...gaps.map(({ line }) =>
         warning(
           subject,

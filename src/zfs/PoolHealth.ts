@@ -16,8 +16,6 @@ export interface PoolHealth {
   readonly unnamed: boolean
   /** The last scrub or resilver in zfs's words: the pool remembers no other. Undefined: there was none. */
   readonly scan: string | undefined
-  /** Imported read-only; left out: not asked. */
-  readonly readOnly?: boolean
 }
 
 /** Arguments of zpool for {@link readPool}. OpenZFS 2.1 and 2.3 print the same, 2.3 no list of errors to other users than root. */
@@ -61,7 +59,7 @@ export const poolProblems = ({ devices, errors, pool, state, unnamed }: PoolHeal
 }
 
 /** Why no stream can be received into the pool, to be read after its name and that of its host; undefined when one may. */
-export const receiveProblem = ({ pool, readOnly = false, state }: PoolHealth): string | undefined => {
+export const receiveProblem = ({ pool, state }: PoolHealth, readOnly: boolean): string | undefined => {
   const named = shellWord(pool)
   if (readOnly) return `is imported read-only; there: zpool export ${named} && zpool import ${named}`
   return state === "ONLINE" || state === "DEGRADED" ? undefined : `is ${state}; there: zpool status -v ${named}`

@@ -84,8 +84,8 @@ describe("Sender", () => {
     Effect.gen(function* () {
       const status = "  pool: src\n state: ONLINE\nconfig:\n\nerrors: No known data errors\n"
       const { calls, sender: of } = sender((line) => ({ stdout: line.startsWith("zpool get") ? "on\n" : status }))
-      const { readOnly, state } = yield* of.pool("src")
-      assert.deepStrictEqual([readOnly, state], [true, "ONLINE"])
+      const { state } = yield* of.pool("src")
+      assert.deepStrictEqual([yield* of.importedReadOnly("src"), state], [true, "ONLINE"])
       assert.deepStrictEqual(calls, ["zpool status -vp src", "zpool get -H -o value readonly src"])
     })
   )

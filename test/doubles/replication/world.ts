@@ -54,7 +54,7 @@ export interface MemoryEnd {
   /** What `zfs allow` prints, by dataset, without the sections of the datasets above it. */
   readonly allow: Map<string, string>
   /** Pools that have something to say; the others were scrubbed in 1970 and are well. */
-  readonly pools: Map<string, Partial<PoolHealth>>
+  readonly pools: Map<string, Partial<PoolHealth> & { readonly readOnly?: boolean }>
 }
 
 /** What a resume token says. */
