@@ -30,8 +30,8 @@ export const decide = (options: {
   if (record?.failure !== undefined) return due("its last attempt failed")
   if (record?.state === undefined) {
     if (record?.lost === true) return due("its archive is missing")
-    const isNew = record?.zipSize === undefined && record?.unknown !== true
-    return due(isNew ? "never archived" : "its .state.json is missing or damaged")
+    if (record?.unknown === true) return due("its folder in the target cannot be looked at")
+    return due(record?.zipSize === undefined ? "never archived" : "its .state.json is missing or damaged")
   }
   if (record.zipSize === undefined) return due("its archive is missing")
   if (record.zipSize !== record.state.zip_size) return due("its archive has another size than when it was published")

@@ -67,6 +67,7 @@ export type DueReason =
   | "forced"
   | "never archived"
   | "its .state.json is missing or damaged"
+  | "its folder in the target cannot be looked at"
   | "its archive is missing"
   | "its archive has another size than when it was published"
   | "a file beside its archive is missing"
