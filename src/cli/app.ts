@@ -194,7 +194,7 @@ const explain = (error: ValidationError, args: ReadonlyArray<string>) => {
 
 // The library lists the commands, but does not show the unknown word.
 const unknownCommand = (args: ReadonlyArray<string>): string => {
-  const known = [...topics.map(({ name }) => name), "--help", "--version"]
+  const known = [...topics.map(({ name }) => name), "config", "--help", "--version"]
   if (args[0] === "config" && commandLength(args) === 1) return "options of config go after init, validate or show"
   const word = args.slice(0, commandLength(args)).join(" ")
   return `unknown command: ${word}${didYouMean(known, word)}`

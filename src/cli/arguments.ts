@@ -73,7 +73,7 @@ export const knownOptionsOf = (usage: Usage): KnownOptions => {
  */
 export const optionsFirst = (
   args: ReadonlyArray<string>,
-  { flags, once, several }: Omit<KnownOptions, "takesNames">,
+  { flags, once, several }: KnownOptions,
   command: string
 ): Either.Either<ReadonlyArray<string>, string> => {
   const single = new Map<string, string>()
@@ -122,6 +122,7 @@ export const optionsFirst = (
 const elseMeant = (name: string, known: ReadonlyArray<string>): string => {
   const opposite = name.replace("--", "--no-")
   if (known.includes(opposite)) return `; it is the default, and ${opposite} turns it off`
+  if (known.includes(name.replace("--no-", "--"))) return "; it is the default"
   return (
     didYouMean(known, name) ||
     (/^-[^-]./.test(name) ? "; write short options one by one, and a name that begins with a dash after --" : "")

@@ -7,7 +7,8 @@ const alone = (...names: ReadonlyArray<string>) => names.map((name) => [name, na
 const known = {
   once: new Map([...alone("--host", "-c"), ["--config", "-c"]]),
   several: new Map(alone("--exclude")),
-  flags: new Map([...alone("--dry-run", "-q", "--debug", "--no-raw"), ["--quiet", "-q"]])
+  flags: new Map([...alone("--dry-run", "-q", "--debug", "--no-raw"), ["--quiet", "-q"]]),
+  takesNames: true
 }
 const read = (...args: ReadonlyArray<string>) => optionsFirst(args, known, "push")
 
@@ -96,6 +97,7 @@ describe("arguments of a command that takes names", () => {
     refused("-debug", "; did you mean --debug?")
     refused("--odd")
     refused("--raw", "; it is the default, and --no-raw turns it off")
+    refused("--no-dry-run", "; it is the default")
     refused("-x")
     refused("-rf", "; write short options one by one, and a name that begins with a dash after --")
   })

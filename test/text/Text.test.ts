@@ -103,7 +103,28 @@ describe("Text", () => {
       [["ABCE", "EFG", "ABCX"], "ABCD, EFGH"]
     ] as const
     for (const [words, hint] of hints) assert.strictEqual(didYouMean(known, ...words), `; did you mean ${hint}?`)
-    for (const word of ["yearly", "-x", "", "nothing alike"]) assert.strictEqual(didYouMean(known, word), "", word)
+    for (const word of ["yearly", "-x", "", "nothing alike", "name"])
+      assert.strictEqual(didYouMean(known, word), "", word)
     assert.strictEqual(didYouMean([], "run"), "")
+  })
+
+  it("suggests a key that goes on after the word before one that differs, and one whose end is another word", () => {
+    const keys = [
+      ...["source_path", "lockfile_path", "log_file", "log_max_bytes", "retries", "nice", "gotify", "notify_on"],
+      ...["task_timeout_seconds", "lock_wait_seconds", "metrics_file", "exclude", "exclude_caches"]
+    ]
+    const hints = [
+      ["lockfile", "lockfile_path"],
+      ["lock_file", "lockfile_path"],
+      ["notify", "notify_on"],
+      ["metrics", "metrics_file"],
+      ["metrics_path", "metrics_file"],
+      ["source", "source_path"],
+      ["task_timeout_sec", "task_timeout_seconds"],
+      ["lock_wait_sec", "lock_wait_seconds"],
+      ["log_max_size", "log_max_bytes"],
+      ["exclude_cache_dirs", "exclude_caches"]
+    ] as const
+    for (const [word, hint] of hints) assert.strictEqual(didYouMean(keys, word), `; did you mean ${hint}?`)
   })
 })
