@@ -4,7 +4,6 @@ import type { FolderName } from "../source/FolderName.ts"
 import type { Compare, Manifest } from "../source/Manifest.ts"
 import { graftsIn, places, type SourceView } from "../source/SourceView.ts"
 import type { FolderRecord, FolderState } from "../store/FolderState.ts"
-import { forcedRun } from "../store/Mounts.ts"
 import { fromText } from "../text/RawPath.ts"
 import type { Verdict } from "../zfs/ZfsDiff.ts"
 import { unsettledFrom } from "../zip/ArchiveIndex.ts"
@@ -68,13 +67,16 @@ const without = (some: ReadonlyArray<string> = [], others: ReadonlyArray<string>
   return some.filter((place) => !known.has(place))
 }
 
-/** Why the folder must not be archived as it is now, and what to do. `state` is that of its last archive, `accept` the command that archives it all the same. */
+/**
+ * Why the folder must not be archived as it is now, and what to do. `state` is that of its last archive, `accept` the command
+ * that archives it all the same.
+ */
 export const missing = (
   folder: FolderName,
   state: Pick<FolderState, "mounts" | "hollow"> | undefined,
   now: Pick<Manifest, "mounts" | "hollow" | "caches">,
   rules: ExcludeRules,
-  accept = forcedRun(folder)
+  accept: string
 ): string | undefined => {
   const isExcluded = excluderWithin(rules)
   const caches = (now.caches ?? []).map((cache) => (cache === "" ? "" : `${cache}/`))

@@ -184,7 +184,7 @@ export const unmounted = Effect.fnUntraced(function* (
 })
 
 /** The command that archives a folder anew, and accepts what is missing in it or where its archives are. */
-export const forcedRun = (folder: FolderName, job: ReadonlyArray<string> = []): string =>
+export const forcedRun = (folder: FolderName, job: ReadonlyArray<string>): string =>
   shellWords(["zipper", "run", ...job, "--force", "--folder", folder])
 
 const mountedFolders = Effect.fnUntraced(function* (layout: Layout) {

@@ -90,9 +90,9 @@ describe("a mount that is excluded now", () => {
   it("is not missed, and any other one is", () => {
     const rules = { exclude: ["cache"], exclude_caches: true }
     const state = { mounts: ["", "cache/a", "kept", "tagged/b"] }
-    assert.isUndefined(missing(abcd, state, { mounts: ["", "kept"], caches: ["tagged"] }, rules))
-    assert.match(missing(abcd, state, { mounts: ["", "kept"] }, rules) ?? "", /^ABCD\/tagged\/b was a mount/)
-    assert.match(missing(abcd, state, { mounts: [""], caches: ["tagged"] }, rules) ?? "", /^ABCD\/kept was a mount/)
-    assert.match(missing(abcd, { mounts: [""] }, { mounts: [], caches: [""] }, rules) ?? "", /^it was a mount/)
+    assert.isUndefined(missing(abcd, state, { mounts: ["", "kept"], caches: ["tagged"] }, rules, ""))
+    assert.match(missing(abcd, state, { mounts: ["", "kept"] }, rules, "") ?? "", /^ABCD\/tagged\/b was a mount/)
+    assert.match(missing(abcd, state, { mounts: [""], caches: ["tagged"] }, rules, "") ?? "", /^ABCD\/kept was a mount/)
+    assert.match(missing(abcd, { mounts: [""] }, { mounts: [], caches: [""] }, rules, "") ?? "", /^it was a mount/)
   })
 })

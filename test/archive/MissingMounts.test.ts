@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { isGraftedAsBefore, isMountedAsBefore, missing, missingWhole } from "../../src/archive/Changes.ts"
+import * as Changes from "../../src/archive/Changes.ts"
+import { isGraftedAsBefore, isMountedAsBefore, missingWhole } from "../../src/archive/Changes.ts"
 import { noRules } from "../../src/source/Exclude.ts"
 import { places } from "../../src/source/SourceView.ts"
 import * as RawPath from "../../src/text/RawPath.ts"
@@ -8,6 +9,9 @@ import { folder } from "../support/program/job.ts"
 const raw = RawPath.fromText
 const abcd = folder("ABCD")
 
+const missing = (state: Parameters<typeof Changes.missing>[1], now: Parameters<typeof Changes.missing>[2]) =>
+  Changes.missing(abcd, state, now, noRules, "zipper run --force --folder ABCD")
+
 describe("places that were mounts of their own", () => {
   it("are kept in order, each once, and as people read them", () => {
     assert.deepStrictEqual(places([raw("b"), raw(""), raw("ä/\n"), raw("b")]), ["", "b", "ä/\\x0a"])
@@ -15,18 +19,18 @@ describe("places that were mounts of their own", () => {
 
   it("fail the folder when one of them is none any more, by name and with what to do", () => {
     assert.strictEqual(
-      missing(abcd, { mounts: ["a/b"] }, { mounts: [] }, noRules),
+      missing({ mounts: ["a/b"] }, { mounts: [] }),
       "ABCD/a/b was a mount of its own when the folder was last archived, and nothing is mounted there now: mount it, or accept it as it is: zipper run --force --folder ABCD"
     )
-    assert.match(missing(abcd, { mounts: ["", "x", "y"] }, { mounts: ["y"] }, noRules) ?? "", /^it \(and 1 more\) was/)
-    assert.match(missing(abcd, { mounts: ["a"] }, {}, noRules) ?? "", /^ABCD\/a was a mount/)
+    assert.match(missing({ mounts: ["", "x", "y"] }, { mounts: ["y"] }) ?? "", /^it \(and 1 more\) was/)
+    assert.match(missing({ mounts: ["a"] }, {}) ?? "", /^ABCD\/a was a mount/)
     assert.match(missingWhole({ mounts: ["", "a"] }) ?? "", /is not in the source now: mount it/)
   })
 
   it("are not missed where nothing is known, or more is mounted than before", () => {
-    assert.isUndefined(missing(abcd, undefined, { mounts: [] }, noRules))
-    assert.isUndefined(missing(abcd, {}, { mounts: [] }, noRules))
-    assert.isUndefined(missing(abcd, { mounts: ["a"] }, { mounts: ["", "a"] }, noRules))
+    assert.isUndefined(missing(undefined, { mounts: [] }))
+    assert.isUndefined(missing({}, { mounts: [] }))
+    assert.isUndefined(missing({ mounts: ["a"] }, { mounts: ["", "a"] }))
     assert.isUndefined(missingWhole({ mounts: ["a"] }))
     assert.isUndefined(missingWhole({}))
   })
@@ -50,9 +54,9 @@ describe("places that were mounts of their own", () => {
 describe("an empty folder in place of a btrfs subvolume", () => {
   it("fails the folder until it is accepted", () => {
     assert.match(
-      missing(abcd, { mounts: [] }, { mounts: [], hollow: ["cache"] }, noRules) ?? "",
+      missing({ mounts: [] }, { mounts: [], hollow: ["cache"] }) ?? "",
       /^ABCD\/cache was a btrfs subvolume .*zipper run --force --folder ABCD$/
     )
-    assert.isUndefined(missing(abcd, { hollow: ["cache"] }, { hollow: ["cache"] }, noRules))
+    assert.isUndefined(missing({ hollow: ["cache"] }, { hollow: ["cache"] }))
   })
 })

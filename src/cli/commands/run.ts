@@ -1,3 +1,4 @@
+import { resolve } from "node:path"
 import { p } from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
 import { invalidValue } from "@effect/cli/ValidationError"
@@ -6,7 +7,7 @@ import { runArchive } from "../../archive/ArchiveJob.ts"
 import { nameRule, wholeName } from "../../config/Config.ts"
 import { allWell, RunDocument, type RunSummary } from "../../runs/ArchiveResult.ts"
 import * as FolderName from "../../source/FolderName.ts"
-import { optionWords, quoted } from "../../text/Text.ts"
+import { quoted } from "../../text/Text.ts"
 import { applyProcessSettings, archiving, makeCommand, readConfig, warn, withLayers } from "../command.ts"
 import { findConfig } from "../configPath.ts"
 import { stopUnless, UsageError } from "../exit.ts"
@@ -35,7 +36,7 @@ export const run = makeCommand(
   "Archive the folders that changed: one verified zip each, published atomically. Example: zipper run --dry-run",
   { config: options.optionalConfig, dryRun: options.dryRun, folders, force },
   function* (flags) {
-    const { named, path } = findConfig(flags.config)
+    const { path } = findConfig(flags.config)
     const { config: whole, warnings } = yield* readConfig(path)
     const config = yield* archiving(path, whole)
     const wanted = wholeName(config.folders)
@@ -44,12 +45,14 @@ export const run = makeCommand(
       .map((name) => `--folder: ${quoted(name)} ${nameRule(config.folders, false)}`)
     if (problems.length > 0) yield* new UsageError({ command: "run", problems })
     const id = services.archiveIdentity(config)
-    const asked = { folders: flags.folders, force: flags.force, configWords: optionWords("--config", named) }
+    // The whole path, however it was given: the reasons of a failure have it, and another reason is told anew.
+    const configWords = ["--config", resolve(path)]
+    const { folders, force } = flags
     const unfinished = yield* documentUnfinished(RunDocument)
     const onUnfinished = (summary: RunSummary) => unfinished({ ...summary, dry_run: flags.dryRun })
     const summary = yield* applyProcessSettings(config).pipe(
       Effect.zipRight(warn(warnings)),
-      Effect.zipRight(runArchive(config, { ...id, ...asked, onUnfinished })),
+      Effect.zipRight(runArchive(config, { ...id, folders, force, configWords, onUnfinished })),
       Effect.provide(progressBar.layer),
       withLayers({
         dryRun: flags.dryRun,
