@@ -61,7 +61,7 @@ interface Lost {
 
 /**
  * Prints records in three tiers (warnings are hidden like info); lines of a folder or dataset begin with its name. That standard
- * output takes none is said once: it fails no run.
+ * output takes none is said once: alone it fails no run; see {@link requireOutput}.
  */
 const consoleLogger = (options: OutputOptions, terminal: Terminal, lost: Lost): Logger.Logger<unknown, void> =>
   Logger.make(({ annotations, cause, logLevel, message }) => {

@@ -12,7 +12,7 @@ import { archiveFlags, archivesToRead, parseFolders, unknownAsUsage } from "../a
 import { makeCommand } from "../command.ts"
 import { stopUnless } from "../exit.ts"
 import * as options from "../options.ts"
-import { logUnlessSaid, Output, printDocument } from "../output.ts"
+import { logUnlessSaid, Output, printDocument, requireOutput } from "../output.ts"
 
 const folders = Args.text({ name: "ABCD" }).pipe(
   Args.repeated,
@@ -87,6 +87,6 @@ export const restore = makeCommand(
     )
     yield* print(summaries)
     yield* stopUnless(resultOf(summaries) === "restored")
-    yield* output.required
+    yield* requireOutput
   }
 )
