@@ -238,7 +238,11 @@ export const ConfigDocument = Schema.Struct({
     "Folder where archives are put together, if it is on the target's file system and mount; otherwise that happens in the target",
     AbsolutePath
   ),
-  log_file: withDefault("Rotating log, a line each (logfmt); a file of that name that holds no log is left as it is", AbsolutePath, () => "/var/log/zipper.log"),
+  log_file: withDefault(
+    "Rotating log, a line each (logfmt); a file of that name that holds no log is left as it is",
+    AbsolutePath,
+    () => "/var/log/zipper.log"
+  ),
   gotify: optional("Where messages go; without it none is sent", Gotify),
   snapshots: withDefault(
     "zfs takes a snapshot; live reads a plain folder as it is: a file that changes meanwhile fails its folder, which is tried again",
