@@ -15,7 +15,7 @@ import { type ExcludeRules, withoutExcluded } from "../source/Exclude.ts"
 import { type FolderName, parseFolderName, topFolder } from "../source/FolderName.ts"
 import type { Compare } from "../source/Manifest.ts"
 import type { SnapshotRef, SourceView } from "../source/SourceView.ts"
-import { Tree, unsafeText } from "../source/Tree.ts"
+import { replacedText, Tree, unsafeText } from "../source/Tree.ts"
 import { type FolderRecord, type FolderVerification, withDamage } from "../store/FolderState.ts"
 import type { Cursor } from "../store/Records.ts"
 import { type BrokenFolder, claimTarget, Store } from "../store/Store.ts"
@@ -304,9 +304,6 @@ const listFolders = Effect.fnUntraced(function* (
 
 const sourceEmpty = (archived: number, unmatched: number): string =>
   `the source holds no folder to archive, but ${count(archived, "folder")} of it ${archived === 1 ? "is" : "are"} archived in the target: is the source mounted, and is source_path right?${unmatched === 0 ? "" : ` "folders" asks for none of the ${count(unmatched, "name")} that ${unmatched === 1 ? "is" : "are"} there`}`
-
-const replacedText = (type: string): string =>
-  `it is a ${type} in the source now, no folder, and is not read: put the folder back, or move its archives out of the target if it is gone for good`
 
 // No failure is recorded: the name may be mistyped.
 const noSuchFolder = Effect.fnUntraced(

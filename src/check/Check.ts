@@ -20,7 +20,7 @@ import { isMetrics, otherOwner } from "../runs/Metrics.ts"
 import { type ExcludeRules, withoutExcluded } from "../source/Exclude.ts"
 import { chooseFolders, someNames } from "../source/FolderChoice.ts"
 import { type FolderName, topFolder } from "../source/FolderName.ts"
-import { Tree, unsafeText } from "../source/Tree.ts"
+import { replacedText, Tree, unsafeText } from "../source/Tree.ts"
 import type { FolderRecord } from "../store/FolderState.ts"
 import { checkOwner, Store } from "../store/Store.ts"
 import { Disk } from "../system/Disk.ts"
@@ -200,7 +200,8 @@ const checkSource = Effect.fnUntraced(
     const source = yield* zfs.locate(sourcePath)
     const view = withoutExcluded((yield* zfs.snapshot(source)).view, config)
     const wanted = wholeName(config.folders)
-    const { folders, skipped, unreadable, unsafe } = yield* tree.folders(view, wanted)
+    const { folders, replaced, skipped, unreadable, unsafe } = yield* tree.folders(view, wanted)
+    const records = yield* Effect.orElseSucceed(store.records, () => new Map<FolderName, FolderRecord>())
     const children = source.datasets.length - 1
     const how = source.dataset === undefined ? "read live" : `dataset ${source.dataset}`
     const findings: Array<Finding> = [ok("source", `${sourcePath}, ${how}`)]
@@ -230,6 +231,9 @@ const checkSource = Effect.fnUntraced(
       )
     }
     findings.push(...unsafe.map((each) => problem("folders", unsafeText(each))))
+    for (const { folder, type } of replaced.filter((each) => records.get(each.folder)?.zipSize !== undefined)) {
+      findings.push(problem("folders", `${folder}: ${replacedText(type)}`))
+    }
     findings.push(...(yield* problemOf("folders", store.requireDistinct(folders))))
     findings.push(...(yield* checkSnapshots(config, source)))
     return findings

@@ -38,6 +38,10 @@ interface UnsafeName {
 export const unsafeText = ({ name, problem }: UnsafeName): string =>
   `${name} is not archived: its name ${problem}; rename that folder, or leave it out by "folders"`
 
+/** Why a folder that has archives fails when a file or a symlink has its name. */
+export const replacedText = (type: string): string =>
+  `it is a ${type} in the source now, no folder, and is not read: put the folder back, or move its archives out of the target if it is gone for good`
+
 interface Listing {
   /** Sorted, with the child datasets that the parent's snapshot does not show. */
   readonly folders: ReadonlyArray<FolderName.FolderName>

@@ -230,10 +230,11 @@ export const archiveStatus = (
   ])
   const folders = [...names].sort().map((folder): FolderStatus => {
     const record = records.get(folder)
-    const gone = inSource !== undefined && !inSource.has(folder)
+    // One whose name a file or a symlink has now fails with each run.
+    const gone = inSource !== undefined && !inSource.has(folder) && found.present?.has(folder) !== true
     const item = withRecord(folder, known.get(folder), record)
     // A failure of what is not there at all any more is past.
-    const isPast = gone && found.present?.has(folder) !== true && item?.result === "failed"
+    const isPast = gone && item?.result === "failed"
     // A folder that no run has seen yet is late only when the runs are.
     const success = item === undefined && record === undefined ? state : item
     const archivedOnce = item?.last_success_utc !== undefined

@@ -104,6 +104,22 @@ describe("zipper status", () => {
     assert.notInclude(stdout.toLowerCase(), "lost")
   })
 
+  it("a folder that became a file is failing, not gone, and check says so", async () => {
+    place.put("ABCD/a.txt", "one")
+    place.put("EFGH/a.txt", "one")
+    await job()
+    renameSync(join(place.source, "ABCD"), join(place.root, "moved"))
+    place.put("ABCD", "a file")
+    const problem = "ABCD: it is a file in the source now"
+    const checked = await run(["check", "--config", place.config])
+    assert.strictEqual(checked.status, 3)
+    assert.include(checked.stderr, problem)
+    assert.strictEqual((await job()).status, 1)
+    const { stdout } = await status()
+    assert.match(stdout, /^ABCD .* failed$/m)
+    assert.include(stdout, problem)
+  })
+
   it("an archive that is gone counts for a monitor, by name", async () => {
     place.put("ABCD/a", "one")
     place.put("EFGH/a", "one")
