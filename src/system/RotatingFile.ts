@@ -25,8 +25,10 @@ export const notALog = (head: string): string | undefined => {
       : "time=".startsWith(text.slice(0, 5)) ||
         /^time=/m.test(text) ||
         /^\W*(?:debug|info|notice|warn|err|crit)/i.test(first) ||
-        (/\d\d:\d\d:\d\d/.test(first) && !first.startsWith("{"))
-  return isLog ? undefined : "holds no log, and is left as it is: set log_file to another name"
+        (/^(?![{#<]).*(?<!\d|\b[\da-f]{2}:)\d\d:\d\d:\d\d(?!:|\d)/i.test(first) && !first.startsWith("From "))
+  return isLog
+    ? undefined
+    : "its first line is not that of a log, so it is left as it is: move it away, or set log_file to another name"
 }
 
 const headOf = (path: string): string => {
