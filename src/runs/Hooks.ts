@@ -11,7 +11,7 @@ import { type Notification, Notifier, NotifyError, type Probed } from "../notify
 import { Disk } from "../system/Disk.ts"
 import { Process } from "../system/Process.ts"
 import { document, errorsDocument, optional, text } from "../text/Document.ts"
-import { shellWords, visibleJson, withoutControls } from "../text/Text.ts"
+import { quoted, shellWords, visibleJson, withoutControls } from "../text/Text.ts"
 import { allWell, type RunSummary } from "./ArchiveResult.ts"
 import { archiveDocument, withoutMarkdown } from "./MessageTexts.ts"
 import { asPreflight, Outcome, shortened } from "./Run.ts"
@@ -148,12 +148,23 @@ const makeHooks = Effect.fnUntraced(function* (settings: HookSettings) {
   const { hook_timeout_seconds, host } = settings
   const configured = (["before", "after", "failure"] as const).map((event) => hookOf(settings, event))
 
+  /** Fails where the first line of a script names a program that is not there: the kernel calls the script itself missing. */
+  const interpreter = Effect.fnUntraced(function* (script: string) {
+    const [, path] = /^#![ \t]*([^ \t\n]+)/.exec((yield* Effect.orElseSucceed(disk.head(script), () => "")) ?? "") ?? []
+    if (path === undefined || (yield* disk.stat(path)) !== undefined) return
+    const why = path.endsWith("\r") ? "its lines end as on Windows" : "which is not there"
+    const message = `cannot execute ${script}: its first line names ${quoted(path)}, ${why}`
+    return yield* Effect.fail({ message, transient: false })
+  })
+
   const probe = Effect.partition(configured, ({ name, words }) => {
     const program = words?.[0]
     return program === undefined
       ? Effect.succeed([])
       : Effect.as(
-          Effect.mapError(disk.executable(program), (error) => failed(name, error)),
+          Effect.mapError(Effect.zipRight(disk.executable(program), interpreter(program)), (error) =>
+            failed(name, error)
+          ),
           [name]
         )
   }).pipe(

@@ -107,7 +107,10 @@ describe("the hooks of a run", () => {
     const plain = at("plain")
     writeFileSync(plain, "#!/bin/sh\n")
     const keep = keeper("before")
+    const [windows = "", old = ""] = [...script("windows", "", "#!/bin/sh\r"), ...script("old", "", "#! /none/sh -e")]
     for (const [program, why] of [
+      [windows, 'its first line names "/bin/sh\\r", its lines end as on Windows'],
+      [old, 'its first line names "/none/sh", which is not there'],
       [at("none"), "no such file or directory (ENOENT)"],
       [plain, "permission denied (EACCES)"],
       [place.root, "is not a regular file"]
@@ -135,18 +138,6 @@ describe("the hooks of a run", () => {
       place.configure({ gotify, hooks })
       const { stderr } = await run(["check", "--config", place.config])
       assert.include(stderr, "gotify: Gotify at http://127.0.0.1:9/message cannot be reached")
-    }
-  })
-
-  it("a script that no system can start is told in words", async () => {
-    for (const [first, why] of [
-      ["#!/no/such/shell", "the interpreter that its first line names is not there"],
-      ["#!/bin/sh\r", "the interpreter that its first line names is not there"]
-    ] as const) {
-      place.configure({ hooks: { before: script("before", "exit 0", first) } })
-      const { status, stderr } = await job("--quiet")
-      assert.strictEqual(status, 3)
-      assert.include(stderr, why)
     }
   })
 

@@ -164,7 +164,7 @@ const settings = {
   hooks: { before: ["/x/before", "a b"], failure: ["/x/failure"] }
 }
 
-const noDisk = Layer.mock(Disk, { executable: () => Effect.void })
+const noDisk = Layer.mock(Disk, { executable: () => Effect.void, head: () => Effect.succeed("") })
 
 /** The hooks of `settings`, whose programs answer so. */
 const scripted = (answer: (invocation: Invocation) => Answer, more = {}) => {
