@@ -147,9 +147,10 @@ export const verifyMessages = (options: Options, whole: boolean): JobMessages<Ve
       if (bad === 0) return "not all that was published is known"
       return `${bad} of ${count(summary.folders.length, "archive")} ${bad === 1 ? "is" : "are"} not good`
     },
-    succeeded: ({ folders, left = [] }) => {
+    succeeded: ({ folders, left = [], which }) => {
       if (!whole) return `${count(folders.length, "chosen archive")} ${folders.length === 1 ? "is" : "are"} good`
-      return `all archives${left.length === 0 ? "" : " that were due"} are good`
+      const all = which === "previous" ? "all archives before the current ones" : "all archives"
+      return `${all}${left.length === 0 ? "" : " that were due"} are good`
     },
     totals: Verify.totals
   })
