@@ -22,11 +22,12 @@ export const isFolder = Effect.fnUntraced(function* (path: string, owner?: "ours
   const stat = yield* disk.stat(path)
   if (stat === undefined) return false
   if (stat.kind !== "directory") {
-    return yield* refused(path, `${path} is ${kindOf(stat)}, not a folder`)
+    return yield* refused(path, `${path} is ${kindOf(stat)}, not a folder`, "Put the folder itself in its place")
   }
   const uid = process.geteuid?.()
   if (owner === "ours" && uid !== undefined && stat.uid !== uid) {
-    return yield* refused(path, `${path} belongs to user ${stat.uid}, and this runs as user ${uid}`)
+    const what = `${path} belongs to user ${stat.uid}, and this runs as user ${uid}`
+    return yield* refused(path, what, "Find out who made it, then remove it")
   }
   return true
 })
@@ -35,8 +36,8 @@ export const isFolder = Effect.fnUntraced(function* (path: string, owner?: "ours
 export const kindOf = ({ kind }: DiskStat): string =>
   kind === "other" ? "a device, socket or fifo" : `a ${kind === "directory" ? "folder" : kind}`
 
-const refused = (path: string, what: string) =>
-  storeError("Unsafe", path, `${what}: refused, for safety. Find out who made it, then remove it`)
+const refused = (path: string, what: string, advice: string) =>
+  storeError("Unsafe", path, `${what}: refused, for safety. ${advice}`)
 
 export const isSameInode = (
   a: Pick<DiskStat, "dev" | "ino"> | undefined,
