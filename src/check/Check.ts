@@ -222,7 +222,7 @@ const checkSource = Effect.fnUntraced(
         ? problem("folders", `${nothing}${everyOne}`)
         : ok(
             "folders",
-            `${folders.length} to archive (${someNames(folders)}), ${count(skipped, "other entry", "other entries")} passed over; what lies deeper in them was not read: zipper run --dry-run lists all of it, and only a run reads the files`
+            `${folders.length} to archive (${someNames(folders)}), ${count(skipped, "other entry", "other entries")} passed over; what lies deeper in them was not read: a dry run lists all of it, and only a run reads the files`
           )
     )
     if (folders.length > 0 && others.length > 0) {
@@ -357,7 +357,7 @@ const checkLog = Effect.fnUntraced(
     if (stat !== undefined && stat.kind !== "file") return yield* refuse(`${path} is not a regular file`)
     yield* disk.writable(stat === undefined ? dirname(path) : path)
     const obstacle = notALog((yield* Effect.orElseSucceed(disk.head(path), () => "")) ?? "")
-    if (obstacle !== undefined) return yield* refuse(`${path} ${obstacle}`)
+    if (obstacle !== undefined) return yield* refuse(`${path}: ${obstacle}`)
     return [ok("log", path)]
   },
   orWarning("log", "nothing will be logged there")
