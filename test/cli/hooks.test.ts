@@ -223,7 +223,7 @@ describe("a hook that hangs", () => {
   }, 60_000)
 
   it("in before: a run meanwhile ends with 75, and a dry run names the run at work, once, and not as killed", async () => {
-    place.configure({ hooks: { before: hanging("before") } })
+    place.configure({ hooks: { before: hanging("before", false) } })
     const { child, ended } = start(["run", "--quiet", "--config", place.config])
     await started("before")
     const second = await job("--quiet")
@@ -239,7 +239,7 @@ describe("a hook that hangs", () => {
   }, 60_000)
 
   it("in after: SIGTERM ends it, and what was archived stays", async () => {
-    const { status } = await stopped({ after: hanging("after") }, "after")
+    const { status } = await stopped({ after: hanging("after", false) }, "after")
     assert.strictEqual(status, 143)
     assert.include(files("ABCD"), "ABCD.zip")
     assert.include((await run(["status", "--config", place.config])).stdout, "stopped by a signal")
@@ -247,7 +247,7 @@ describe("a hook that hangs", () => {
 
   it("in failure: SIGTERM ends it, and the next run that fails tells", async () => {
     const before = script("before", "exit 1")
-    const { status } = await stopped({ before, failure: hanging("failure") }, "failure")
+    const { status } = await stopped({ before, failure: hanging("failure", false) }, "failure")
     assert.include([3, 143], status)
     place.configure({ hooks: { before, failure: keeper("failure") } })
     assert.strictEqual((await job("--quiet")).status, 3)
