@@ -171,9 +171,12 @@ describe("Process", () => {
     })
   )
 
-  it.live("was in time when it ended in time, whatever it left behind with our pipe prints", () =>
+  it.scopedLive("was in time when it ended in time, whatever it left behind with our pipe prints", () =>
     Effect.gen(function* () {
-      vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] })
+      yield* Effect.acquireRelease(
+        Effect.sync(() => vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] })),
+        () => Effect.sync(() => vi.useRealTimers())
+      )
       const stdout = new PassThrough()
       const [pid, exitCode, signalCode] = [undefined, 0, null]
       const child = Object.assign(new EventEmitter(), { pid, exitCode, signalCode, stdout, stderr: null, unref() {} })
@@ -181,13 +184,17 @@ describe("Process", () => {
       const startFailure = () => new ProcessError({ reason: "Other", program: "a", message: "", transient: false })
       const { completed } = supervise(child, { program: "a", stdout: sink, timeoutMillis: 1000, startFailure })
       child.emit("exit")
-      // Its pipe is read on for two seconds.
-      vi.advanceTimersByTime(1000)
+      // Its pipe is read on for two seconds, also while something comes.
+      const second = Effect.promise(() => {
+        vi.advanceTimersByTime(1000)
+        stdout.write("more")
+        return new Promise((resolve) => setImmediate(resolve))
+      })
+      yield* second
+      yield* second
       assert.isFalse(stdout.destroyed)
-      vi.advanceTimersByTime(2000)
-      yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+      yield* second
       assert.isTrue(stdout.destroyed)
-      vi.useRealTimers()
       child.emit("close")
       assert.deepStrictEqual(yield* completed, { exitCode: 0, stdout: "done", stderr: "" })
     })
