@@ -10,6 +10,7 @@ import { codeOf, explain, isTransientCode } from "./Errno.ts"
 import {
   closeRead,
   createOnly,
+  headLength,
   type NotSynced,
   notToWrite,
   openRegular,
@@ -17,7 +18,6 @@ import {
   syncOpen,
   withRegular
 } from "./FileCalls.ts"
-import { headLength } from "./RotatingFile.ts"
 
 /** One operation failed. `code`: its errno, such as ENOSPC. `transient`: another attempt may help. */
 export class DiskError extends Data.TaggedError("DiskError")<{
@@ -60,7 +60,7 @@ export class Disk extends Context.Tag("zipper/Disk")<
     /** Content as UTF-8, or with `readBytes` as it is; undefined without such a file. Never through a symlink. */
     readonly read: (path: string) => Effect.Effect<string | undefined, DiskError>
     readonly readBytes: (path: string) => Effect.Effect<Uint8Array | undefined, DiskError>
-    /** The first {@link headLength} bytes, one a character. */
+    /** The first 64 KiB, one byte a character; undefined without such a file. Never through a symlink. */
     readonly head: (path: string) => Effect.Effect<string | undefined, DiskError>
     /** Creates a file that must not exist, writes it, and syncs it. A part may stay when that fails. */
     readonly write: (path: string, content: Content, mode?: number) => Effect.Effect<void, DiskError>

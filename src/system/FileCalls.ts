@@ -5,6 +5,9 @@ import { promisify } from "node:util"
 import { codeOf } from "./Errno.ts"
 
 /** Not through a symlink, and without waiting for a fifo's writer. */
+/** What tells the kind of a file is looked for in so many bytes. */
+export const headLength = 64 * 1024
+
 export const readOnly = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
 /** For a file that must not be there yet, not even as a symlink. */

@@ -1,6 +1,6 @@
 import * as fs from "node:fs"
 import { codeOf, explain, valueOr } from "./Errno.ts"
-import { notToWrite, readOnly } from "./FileCalls.ts"
+import { headLength, notToWrite, readOnly } from "./FileCalls.ts"
 
 export interface RotatingFileSettings {
   readonly path: string
@@ -9,27 +9,26 @@ export interface RotatingFileSettings {
   readonly keep: number
 }
 
-/** How much of a file {@link notALog} looks at (bytes). */
-export const headLength = 64 * 1024
-
 /**
- * Why a file is no log, by its first bytes (one a character): the first line of a log of any program has a time of day or begins
- * with a level, and ours begin with `time=`. Zeros before it are of a power cut.
+ * Why a file is no log, by its first bytes (one a character). The first line of a log of any program has a time of day, not a
+ * hardware address, or begins with a level; in ours, a line begins with `time=`, or the console was redirected to it. A comment,
+ * JSON, XML and a mailbox have times too. Zeros before all that are of a power cut.
  */
 export const notALog = (head: string): string | undefined => {
   const text = head.replace(/^[\0\s]+/, "")
   const [first = ""] = text.split("\n", 1)
-  const isLog =
-    text === ""
-      ? head.length < headLength
-      : "time=".startsWith(text.slice(0, 5)) ||
-        /^time=/m.test(text) ||
-        /^\W*(?:debug|info|notice|warn|err|crit)/i.test(first) ||
-        (/^(?![{#<]).*(?<!\d|\b[\da-f]{2}:)\d\d:\d\d:\d\d(?!:|\d)/i.test(first) && !first.startsWith("From "))
-  return isLog
+  const isOurs = "time=".startsWith(text.slice(0, 5)) || /^time=\d{4}-\d\d-\d\dT/m.test(text) || printed.test(first)
+  const isOther =
+    !/^(?:[{#<]|From |Date:)/.test(first) &&
+    (/^(?:debug|info|notice|warn(?:ing)?|error|critical|fatal):/i.test(first) ||
+      /(?<!\d|\b[\da-f]{2}:)\d\d:\d\d:\d\d(?!:|\d)/i.test(first))
+  return (text === "" ? head.length < headLength : isOurs || isOther)
     ? undefined
-    : "its first line is not that of a log, so it is left as it is: move it away, or set log_file to another name"
+    : "its first line is not that of a log, so it is left as it is: set log_file to another name, or move it away"
 }
+
+/** The prefixes of cli/output, in UTF-8, one byte a character. */
+const printed = /^(?:\* |\xf0\x9f\x9a\xa8 |\xe2\x84\xb9)/
 
 const headOf = (path: string): string => {
   const fd = fs.openSync(path, readOnly)

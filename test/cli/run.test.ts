@@ -133,7 +133,7 @@ describe("a run", () => {
     place.put("ABCD/a.txt", "one")
     place.configure({ log_file: place.config })
     const before = readFileSync(place.config, "utf8")
-    const warning = /log.*config\.json.*: its first line is not that of a log, so it is left as it is: move it away, or/
+    const warning = /log.*config\.json.*: its first line is not that of a log, so it is left as it is: set log_file/
     for (const { status, stderr } of [await job(), await run(["check", "--config", place.config])]) {
       assert.strictEqual(status, 0)
       assert.match(stderr, warning)

@@ -311,6 +311,10 @@ describe("Log file", () => {
         ["leases", "1795236482 02:42:ac:11:00:02 192.168.1.7 nas *\n"],
         ["ethers", "02:42:10:11:00:02 nas\n"],
         ["mail", "From root@nas Sun Nov 29 19:14:02 2026\n"],
+        ["one line", '{"debug":true}\n'],
+        ["note", "# Information for admins\n"],
+        ["ini", "[info]\nname=x\ntime=12\n"],
+        ["words", "criteria;weight\n"],
         ["disk.img", "\0".repeat(70_000)],
         ["ABCD.zip", "PK\x03\x04\0\0"]
       ] as const) {
@@ -325,6 +329,8 @@ describe("Log file", () => {
         ["ours", "time=2025-01-01T12:00:00.123Z level=info\n"],
         ["python", "2025-01-01 12:00:00,123 INFO zip ABCD\n"],
         ["cron", "error: c.json: source_path: is missing\n"],
+        ["redirected", "* ABCD: archived 1 file\ntime=2025-01-01T12:00:00Z level=info\n"],
+        ["redirected, UTF-8", "🚨 ABCD: failed\n"],
         ["clock", "12:00:00 archived ABCD\n"],
         ["iso", "2025-01-01T12:00:00Z archived ABCD\n"],
         ["access", '192.168.1.7 - - [29/Nov/2026:19:14:02 +0000] "GET / HTTP/1.1" 200\n'],
