@@ -148,9 +148,13 @@ const makeHooks = Effect.fnUntraced(function* (settings: HookSettings) {
   const { hook_timeout_seconds, host } = settings
   const configured = (["before", "after", "failure"] as const).map((event) => hookOf(settings, event))
 
-  /** Fails where the first line of a script names a program that is not there: the kernel calls the script itself missing. */
+  /**
+   * Fails where the first line of a script names a program that is not there: the kernel calls the script itself missing.
+   * Of a symlink, of a path with other characters than ASCII, and of what `env` looks for, only the start tells.
+   */
   const interpreter = Effect.fnUntraced(function* (script: string) {
-    const [, path] = /^#![ \t]*([^ \t\n]+)/.exec((yield* Effect.orElseSucceed(disk.head(script), () => "")) ?? "") ?? []
+    const head = (yield* Effect.orElseSucceed(disk.head(script), () => "")) ?? ""
+    const [, path] = /^#![ \t]*(\/[\x21-\x7e]+\r?)(?:[ \t\n]|$)/.exec(head) ?? []
     if (path === undefined || (yield* disk.stat(path)) !== undefined) return
     const why = path.endsWith("\r") ? "its lines end as on Windows" : "which is not there"
     const message = `cannot execute ${script}: its first line names ${quoted(path)}, ${why}`
