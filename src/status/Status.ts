@@ -230,8 +230,9 @@ export const archiveStatus = (
   ])
   const folders = [...names].sort().map((folder): FolderStatus => {
     const record = records.get(folder)
-    // One whose name a file or a symlink has now fails with each run.
-    const gone = inSource !== undefined && !inSource.has(folder) && found.present?.has(folder) !== true
+    // One with an archive, whose name a file or a symlink has now, fails with each run.
+    const isReplaced = found.present?.has(folder) === true && record?.zipSize !== undefined
+    const gone = inSource !== undefined && !inSource.has(folder) && !isReplaced
     const item = withRecord(folder, known.get(folder), record)
     // A failure of what is not there at all any more is past.
     const isPast = gone && item?.result === "failed"

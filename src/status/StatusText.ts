@@ -298,7 +298,7 @@ const dueWords: Readonly<Record<string, string>> = {
   forced: "forced",
   "never archived": "no archive",
   "its .state.json is missing or damaged": "state lost",
-  "its folder in the target cannot be looked at": "not readable",
+  "its folder in the target cannot be looked at": "not looked at",
   "its archive is missing": "zip missing",
   "its archive has another size than when it was published": "zip damaged",
   "a file beside its archive is missing": "file missing",

@@ -94,7 +94,7 @@ describe("zipper status", () => {
     await job()
     renameSync(join(place.target, "ABCD"), join(place.root, "moved"))
     symlinkSync(join(place.root, "moved"), join(place.target, "ABCD"))
-    assert.match((await status()).stdout, /^ABCD .* not readable$/m)
+    assert.match((await status()).stdout, /^ABCD .* not looked at$/m)
     const { status: ended, stderr } = await job()
     assert.strictEqual(ended, 1)
     assert.match(stderr, /^error: ABCD: .*ABCD is a symlink, not a folder/m)
@@ -115,9 +115,15 @@ describe("zipper status", () => {
     assert.strictEqual(checked.status, 3)
     assert.include(checked.stderr, problem)
     assert.strictEqual((await job()).status, 1)
-    const { stdout } = await status()
-    assert.match(stdout, /^ABCD .* failed$/m)
-    assert.include(stdout, problem)
+    const failing = await status()
+    assert.match(failing.stdout, /^ABCD .* failed$/m)
+    assert.include(failing.stdout, problem)
+    // As the run advises.
+    renameSync(join(place.target, "ABCD"), join(place.root, "archives"))
+    assert.strictEqual((await job()).status, 0)
+    const after = await status("--max-age", "1d")
+    assert.match(after.stdout, /^ABCD .* gone from source$/m)
+    assert.notInclude(after.stdout, problem)
   })
 
   it("an archive that is gone counts for a monitor, by name", async () => {
