@@ -22,12 +22,13 @@ export const isFolder = Effect.fnUntraced(function* (path: string, owner?: "ours
   const stat = yield* disk.stat(path)
   if (stat === undefined) return false
   if (stat.kind !== "directory") {
-    return yield* refused(path, `${path} is ${kindOf(stat)}, not a folder`, "Put the folder itself in its place")
+    const isMoved = owner === undefined && stat.kind === "symlink"
+    const advice = isMoved ? "Put the folder itself in its place" : remove
+    return yield* refused(path, `${path} is ${kindOf(stat)}, not a folder`, advice)
   }
   const uid = process.geteuid?.()
   if (owner === "ours" && uid !== undefined && stat.uid !== uid) {
-    const what = `${path} belongs to user ${stat.uid}, and this runs as user ${uid}`
-    return yield* refused(path, what, "Find out who made it, then remove it")
+    return yield* refused(path, `${path} belongs to user ${stat.uid}, and this runs as user ${uid}`, remove)
   }
   return true
 })
@@ -35,6 +36,8 @@ export const isFolder = Effect.fnUntraced(function* (path: string, owner?: "ours
 /** What it is, in words. */
 export const kindOf = ({ kind }: DiskStat): string =>
   kind === "other" ? "a device, socket or fifo" : `a ${kind === "directory" ? "folder" : kind}`
+
+const remove = "Find out who made it, then remove it"
 
 const refused = (path: string, what: string, advice: string) =>
   storeError("Unsafe", path, `${what}: refused, for safety. ${advice}`)
