@@ -109,7 +109,9 @@ export const optionsFirst = (
       given.add(flags.get(name) ?? name)
     } else if (word.startsWith("-")) {
       const known = [once, several, flags].flatMap((some) => [...some.keys()])
-      problems.push(`unknown option ${name} of \`zipper ${command}\`${elseMeant(name, known)}`)
+      problems.push(
+        `unknown option ${name} of \`zipper ${command}\`${elseMeant(name, known, flags.has(name.replace("--no-", "--")))}`
+      )
     } else {
       names.push(word)
     }
@@ -119,10 +121,10 @@ export const optionsFirst = (
   return Either.right([...given, ...options, ...[...single].flat(), ...(names.length > 0 ? ["--", ...names] : [])])
 }
 
-const elseMeant = (name: string, known: ReadonlyArray<string>): string => {
+const elseMeant = (name: string, known: ReadonlyArray<string>, isOpposite: boolean): string => {
   const opposite = name.replace("--", "--no-")
   if (known.includes(opposite)) return `; it is the default, and ${opposite} turns it off`
-  if (known.includes(name.replace("--no-", "--"))) return "; it is the default"
+  if (isOpposite) return `; without ${name.replace("--no-", "--")} it is off`
   return (
     didYouMean(known, name) ||
     (/^-[^-]./.test(name) ? "; write short options one by one, and a name that begins with a dash after --" : "")

@@ -181,7 +181,7 @@ export const nearest = (word: string, names: ReadonlyArray<string>): ReadonlyArr
 export const didYouMean = (known: ReadonlyArray<string>, ...words: ReadonlyArray<string>): string => {
   const meant = words.flatMap((word) => {
     const { length } = word.replace(/^-+/, "")
-    const most = length < 2 ? 0 : length < 5 ? 1 : 1 + length / 4
+    const most = length < 2 ? 0 : length < 5 ? 1 : Math.min(4, 1 + length / 4)
     return nearest(word, known)
       .slice(0, 1)
       .filter((name) => farFrom(word, name) <= most)
@@ -189,10 +189,23 @@ export const didYouMean = (known: ReadonlyArray<string>, ...words: ReadonlyArray
   return meant.length === 0 ? "" : `; did you mean ${[...new Set(meant)].join(", ")}?`
 }
 
-/** In how many letters they differ. Less than one where the name only goes on; one for the same letters in another order. */
+/** In how many letters they differ. Less than one where the name only goes on; one for two neighbours that change places. */
 const farFrom = (word: string, name: string): number => {
   const [a, b] = [word.toLowerCase(), name.toLowerCase()]
   const letters = a.replace(/[-_]/g, "")
   if (a !== b && letters.length > 2 && b.replace(/[-_]/g, "").startsWith(letters)) return name.length / 1000
-  return a !== b && [...a].sort().join("") === [...b].sort().join("") ? 1 : distance(a, b)
+  return distance(a, b) === 2 && isSwapped(a, b) ? 1 : distance(a, b)
 }
+
+const isSwapped = (a: string, b: string): boolean =>
+  [...a].some(
+    (_, at) =>
+      b ===
+      a.slice(0, at) +
+        a
+          .slice(at, at + 2)
+          .split("")
+          .reverse()
+          .join("") +
+        a.slice(at + 2)
+  )

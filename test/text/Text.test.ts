@@ -103,7 +103,7 @@ describe("Text", () => {
       [["ABCE", "EFG", "ABCX"], "ABCD, EFGH"]
     ] as const
     for (const [words, hint] of hints) assert.strictEqual(didYouMean(known, ...words), `; did you mean ${hint}?`)
-    for (const word of ["yearly", "-x", "", "nothing alike", "name"])
+    for (const word of ["yearly", "-x", "", "nothing alike", "name", "DCBA"])
       assert.strictEqual(didYouMean(known, word), "", word)
     assert.strictEqual(didYouMean([], "run"), "")
   })
