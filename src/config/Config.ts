@@ -119,7 +119,7 @@ const foldersProblem = (pattern: string): string | undefined => {
   try {
     const wanted = wholeName(pattern)
     if (isEndless(wanted, hardNames(pattern))) {
-      return 'takes for ever at some names, which it can match in too many ways: no repeat within a repeat, as in "([a-z]+ ?)+", and no alternatives that overlap, as in "(a|ab|b)+"'
+      return 'takes for ever on some names, since it can match them in too many ways: no repeat within a repeat, as in "([a-z]+ ?)+", and no alternatives in one that overlap, as in "(a|a)+"'
     }
     return wanted.test("..")
       ? `matches "..", which is no name of a folder: for every folder, write "${everyFolder}"`

@@ -116,7 +116,7 @@ describe("a wrong configuration", () => {
     try {
       const { status, stderr } = await ended
       assert.strictEqual(status, 2)
-      assert.include(stderr, 'folders: "([A-Z]+ ?)+" takes for ever at some names')
+      assert.include(stderr, 'folders: "([A-Z]+ ?)+" takes for ever on some names')
     } finally {
       clearInterval(share)
       child.kill("SIGKILL")
