@@ -54,7 +54,7 @@ interface RunOptions {
   readonly force: boolean
   readonly host: string
   readonly pid: number
-  /** `--config FILE` of `zipper run`, in commands to be pasted. */
+  /** `--config FILE` of `zipper run`, in commands to be pasted; the whole path, so that a reason stays the same. */
   readonly configWords: ReadonlyArray<string>
   /** Gets what was done by a run that a signal or an error ended. */
   readonly onUnfinished?: (summary: RunSummary) => Effect.Effect<void>

@@ -149,7 +149,7 @@ export const verifyMessages = (options: Options, whole: boolean): JobMessages<Ve
     },
     succeeded: ({ folders, left = [], which }) => {
       if (!whole) return `${count(folders.length, "chosen archive")} ${folders.length === 1 ? "is" : "are"} good`
-      const all = which === "previous" ? "all archives before the current ones" : "all archives"
+      const all = which === "previous" ? "all previous archives" : "all archives"
       return `${all}${left.length === 0 ? "" : " that were due"} are good`
     },
     totals: Verify.totals

@@ -147,7 +147,7 @@ describe("what verify finds", () => {
     assert.strictEqual((await zipper("run")).status, 0)
     told.length = 0
     assert.strictEqual((await zipper("verify", "--prev")).status, 0)
-    assert.match(told.join("\n"), /^\/message zipper: all archives before the current ones are good on [^\n]+$/)
+    assert.match(told.join("\n"), /^\/message zipper: all previous archives are good on [^\n]+$/)
   })
 
   it("a message that does not arrive is on standard error, in the document and in status, and comes with the next", async () => {
