@@ -197,17 +197,19 @@ const refuseLoops = (
   )
 }
 
-// Two hosts that pull all of each other get their own back, one level deeper with each run. A restore looks the same. What
-// is in a replica of this job came from the source: it was the origin of a promoted clone below it, or was copied there.
+// Two hosts that pull all of each other get their own back, one level deeper with each run. A restore looks the same. A
+// snapshot that the source of that replica does not have any more is none of these: a clone below it was promoted.
 const warnOfEchoes = Effect.fnUntraced(function* (
   items: ReadonlyArray<DatasetPair>,
   targets: ReadonlyMap<string, TargetDataset>
 ) {
   const owners = new Map<string, string>()
-  const replicas = new Set(items.map(({ target }) => target))
+  const sources = new Map(items.map(({ source, target }) => [target, source]))
   for (const name of new Set(items.flatMap(({ target }) => ancestorsOf(target)))) {
-    if (replicas.has(name)) continue
-    for (const { guid } of targets.get(name)?.snapshots ?? []) owners.set(guid, name)
+    const own = sources.get(name)?.snapshots.map(({ guid }) => guid)
+    for (const { guid } of targets.get(name)?.snapshots ?? []) {
+      if (own === undefined || own.includes(guid)) owners.set(guid, name)
+    }
   }
   const [from, to] = [(yield* Sender).label, (yield* Receiver).label]
   for (const { source, target } of items) {
