@@ -127,22 +127,30 @@ const replicasBeside = (found: Survey) =>
 const elsewhereRemarks = Effect.fnUntraced(
   function* ({ items, targets }: Survey, moved: Renamed) {
     const { label, tree } = yield* Receiver
-    const fresh = items.flatMap(({ source, target }) => {
-      const places = source.bookmarks.flatMap(({ guid, name }) => placeIn(name, guid) ?? [])
-      return places.length === 0 || targets.has(target) || moved.has(source.name) ? [] : [{ source, target, places }]
-    })
+    const fresh = items.filter(
+      ({ source, target }) =>
+        !targets.has(target) &&
+        !moved.has(source.name) &&
+        source.bookmarks.some(({ guid, name }) => placeIn(name, guid))
+    )
     const all = yield* tree([...new Set(fresh.map(({ target }) => poolOf(target)))])
     const replicas = new Map(
-      [...all.values()].flatMap(({ mode, name }) =>
-        mode === undefined ? [] : [[placeId(targets, name), name] as const]
+      [...all.values()].flatMap((each) =>
+        each.mode === undefined ? [] : [[placeId(targets, each.name), each] as const]
       )
     )
-    const tops = new Set(minimalRoots(fresh.map(({ target }) => target)))
-    return fresh.flatMap(({ places, source, target }): ReadonlyArray<Remark> => {
-      const old = places.flatMap((place) => replicas.get(place) ?? []).at(-1)
-      if (old === undefined || !tops.has(target)) return []
+    const found = fresh.flatMap(({ source, target }) => {
+      const old = source.bookmarks.flatMap(({ guid, name }) => {
+        const replica = replicas.get(placeIn(name, guid))
+        return replica?.snapshots.some((each) => each.guid === guid) ? [replica.name] : []
+      })
+      return old.length === 0 ? [] : [{ source, target, old: old.at(-1) }]
+    })
+    const tops = new Set(minimalRoots(found.map(({ target }) => target)))
+    return found.flatMap(({ old, source, target }): ReadonlyArray<Remark> => {
+      if (!tops.has(target)) return []
       const command = `zfs rename -p '${old}' '${target}'`
-      const text = `all of it is sent to ${target}, though ${old} on ${label} is a replica of it: where the host, the destination or the dataset is only called otherwise by now, rename that one before (there: ${command}), and only what is new is sent`
+      const text = `all of it is sent to ${target}, though ${old} on ${label} is a replica of it: if only the name of the host, destination or dataset changed, rename that one before the first run (there: ${command}), and only what is new is sent`
       return [{ dataset: source.name, text }]
     })
   },

@@ -50,12 +50,27 @@ describe("what of a replication is not all well though nothing failed", () => {
       }
       for (const name of ["tank", "tank/a"]) moved(name)
       const text =
-        "all of it is sent to backup/nas/tank, though backup/old/tank on this host is a replica of it: where the host, the destination or the dataset is only called otherwise by now, rename that one before (there: zfs rename -p 'backup/old/tank' 'backup/nas/tank'), and only what is new is sent"
+        "all of it is sent to backup/nas/tank, though backup/old/tank on this host is a replica of it: if only the name of the host, destination or dataset changed, rename that one before the first run (there: zfs rename -p 'backup/old/tank' 'backup/nas/tank'), and only what is new is sent"
       assert.deepStrictEqual((yield* kit.run({ dryRun: true })).remarks, [text])
       assert.include(warnings(kit.lines), `WARN tank: ${text}`)
       const summary = yield* kit.run()
       assert.deepStrictEqual([short(summary.datasets), summary.remarks], [["tank sent", "tank/a sent"], [text]])
       assert.deepStrictEqual((yield* kit.run()).remarks, [])
+    })
+  )
+
+  it.effect("no replica of another dataset that is where its own was", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      const source = kit.source("tank", ["1"])
+      const [first] = source.snapshots
+      assert.isDefined(first)
+      const other = addDataset(kit.memory, "target", "backup/old/tank")
+      other.mode = "plain"
+      other.snapshots = kit.source("other", ["9"]).snapshots
+      const place = shortDigest(`${kit.memory.target.datasets.get("backup")?.guid}/old/tank`, 12)
+      source.bookmarks = [{ ...first, name: bookmarkName(place, first.guid) }]
+      assert.deepStrictEqual((yield* kit.run({ dryRun: true })).remarks, [])
     })
   )
 
