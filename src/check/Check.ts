@@ -85,9 +85,13 @@ export const checkReplication = Effect.fn("CheckReplication")(
     const moved = yield* findRenamed(job, found)
     const gaps = yield* bookmarkGaps(job, found)
     yield* (yield* Transfer).tools
-    const { importedReadOnly, label: receiver, pool } = yield* Receiver
+    const { isReadOnly, label: receiver, pool } = yield* Receiver
     const poolProblems = yield* Effect.forEach(new Set(found.items.map(({ target }) => poolOf(target))), (name) =>
-      Effect.zipWith(pool(name), importedReadOnly(name), receiveProblem).pipe(
+      Effect.zipWith(
+        pool(name),
+        Effect.orElseSucceed(isReadOnly(name), () => false),
+        receiveProblem
+      ).pipe(
         Effect.map((why) => (why === undefined ? [] : [`${onEnd(receiver)}the pool ${name} ${why}`])),
         Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(message), []))
       )

@@ -30,7 +30,8 @@ export interface End {
   readonly grant: (user: string, permissions: ReadonlyArray<string>, dataset: string) => Effect.Effect<void, ZfsError>
   /** What the pool says of itself. Fails as NotFound when it is not imported. */
   readonly pool: (name: string) => Effect.Effect<PoolHealth, ZfsError>
-  readonly importedReadOnly: (pool: string) => Effect.Effect<boolean, ZfsError>
+  /** Whether the pool was imported read-only. */
+  readonly isReadOnly: (pool: string) => Effect.Effect<boolean, ZfsError>
   /** Reads all blocks of a snapshot, without sending them anywhere, so that zfs checks each. Fails as Unreadable, or Vanished. */
   readonly readBlocks: (
     snapshot: string,
@@ -71,7 +72,7 @@ export const makeEnd = (process: typeof Process.Service, endpoint: Endpoint, rol
       const purpose = `see how the pool ${name} is`
       return yield* readOutput(zpool, purpose, readPool(yield* zpool.run(purpose, name, poolArguments(name))))
     }),
-    importedReadOnly: Effect.fn("End.importedReadOnly")(function* (name: string) {
+    isReadOnly: Effect.fn("End.isReadOnly")(function* (name: string) {
       const purpose = `see how the pool ${name} was imported`
       const value = yield* zpool.run(purpose, name, ["get", "-H", "-o", "value", "readonly", name])
       return value.trim() === "on"

@@ -85,7 +85,7 @@ describe("Sender", () => {
       const status = "  pool: src\n state: ONLINE\nconfig:\n\nerrors: No known data errors\n"
       const { calls, sender: of } = sender((line) => ({ stdout: line.startsWith("zpool get") ? "on\n" : status }))
       const { state } = yield* of.pool("src")
-      assert.deepStrictEqual([yield* of.importedReadOnly("src"), state], [true, "ONLINE"])
+      assert.deepStrictEqual([yield* of.isReadOnly("src"), state], [true, "ONLINE"])
       assert.deepStrictEqual(calls, ["zpool status -vp src", "zpool get -H -o value readonly src"])
     })
   )

@@ -31,10 +31,8 @@ export const makeMemoryEnd = (
       operation(memory, `pool ${role} ${name}`, () =>
         Effect.succeed({ ...wellPool, pool: name, ...end.pools.get(name) })
       ),
-    importedReadOnly: (name) =>
-      operation(memory, `importedReadOnly ${role} ${name}`, () =>
-        Effect.succeed(end.pools.get(name)?.readOnly === true)
-      ),
+    isReadOnly: (name) =>
+      operation(memory, `isReadOnly ${role} ${name}`, () => Effect.succeed(end.pools.get(name)?.readOnly === true)),
     readBlocks: (snapshot, onProgress) =>
       operation(memory, `readBlocks ${role} ${snapshot}`, () => {
         const [dataset = "", name] = snapshot.split("@")
