@@ -154,6 +154,18 @@ describe("before anything is sent", () => {
     })
   )
 
+  it.effect("a replica of this job that comes back into its source is told", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      const tank = kit.source("tank", ["1"])
+      yield* kit.run()
+      kit.source("tank/copies", [])
+      kit.source("tank/copies/tank", []).snapshots = tank.snapshots
+      yield* kit.run()
+      assert.include(kit.lines.join("\n"), "tank/copies/tank on nas is a copy of backup/nas/tank on this host")
+    })
+  )
+
   it.effect("a destination inside of what is sent is refused", () =>
     Effect.gen(function* () {
       const kit = yield* makeKit({ destination: "tank/backup" })
