@@ -126,3 +126,20 @@ describe("two runs that begin at the same instant", () => {
     checkTarget(place.target, "at the end")
   }, 3_600_000)
 })
+
+describe("a rule for names that never ends", () => {
+  it("is refused by a process that gets a third of a processor, too", async () => {
+    place.configure({ folders: "([A-Z]+ ?)+" })
+    const { child, ended } = start(["config", "validate", place.config])
+    let turn = 0
+    const share = setInterval(() => child.kill(turn++ % 3 === 0 ? "SIGCONT" : "SIGSTOP"), 30)
+    try {
+      const { status, stderr } = await ended
+      assert.strictEqual(status, 2)
+      assert.include(stderr, 'folders: "([A-Z]+ ?)+" takes for ever on some names')
+    } finally {
+      clearInterval(share)
+      child.kill("SIGKILL")
+    }
+  })
+})

@@ -216,7 +216,7 @@ describe("a hook that hangs", () => {
   }
 
   it("in before: SIGTERM ends it, and after runs", async () => {
-    const { status, stderr } = await stopped({ before: hanging("before"), after: keeper("after") }, "before")
+    const { status, stderr } = await stopped({ before: hanging("before", false), after: keeper("after") }, "before")
     assert.deepStrictEqual([status, stderr], [143, "error: stopped by a signal before any folder was archived\n"])
     assert.deepInclude(got("after"), { outcome: "interrupted" })
     assert.deepStrictEqual(files("ABCD"), [])

@@ -1,7 +1,7 @@
 import { statSync } from "node:fs"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { makePlace, type Place, picture, run, start, toolsFor } from "../support/program/built.ts"
+import { makePlace, type Place, picture, run, toolsFor } from "../support/program/built.ts"
 
 let place: Place
 beforeEach(() => {
@@ -106,21 +106,6 @@ describe("a wrong configuration", () => {
     assert.include(stderr, '"three"')
     assert.include(stderr, "umask")
     assert.strictEqual(picture(place.root), before)
-  })
-
-  it("is told by a process that gets a third of a processor, too", async () => {
-    place.configure({ folders: "([A-Z]+ ?)+" })
-    const { child, ended } = start(["config", "validate", place.config])
-    let turn = 0
-    const share = setInterval(() => child.kill(turn++ % 3 === 0 ? "SIGCONT" : "SIGSTOP"), 30)
-    try {
-      const { status, stderr } = await ended
-      assert.strictEqual(status, 2)
-      assert.include(stderr, 'folders: "([A-Z]+ ?)+" takes for ever on some names')
-    } finally {
-      clearInterval(share)
-      child.kill("SIGKILL")
-    }
   })
 
   it("hides the token wherever it is shown", async () => {
