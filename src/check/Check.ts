@@ -12,7 +12,7 @@ import { Receiver } from "../replication/Receiver.ts"
 import { ReplicaEnd } from "../replication/RecoverEnd.ts"
 import { bareRoots, findRenamed, noSnapshots, remarksOn } from "../replication/Remarks.ts"
 import { Sender } from "../replication/Sender.ts"
-import { missingPermissions, placeOf, survey, targetNames } from "../replication/Survey.ts"
+import { missingPermissions, placeOf, poolProblems, survey, targetNames } from "../replication/Survey.ts"
 import { Transfer } from "../replication/Transfer.ts"
 import { Hooks } from "../runs/Hooks.ts"
 import { Lock } from "../runs/Lock.ts"
@@ -30,9 +30,8 @@ import { document, flag, optional, text } from "../text/Document.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { bytes, count, quoted } from "../text/Text.ts"
 import { allowCommand, missing, parseAllow, permissionsOf } from "../zfs/Allow.ts"
-import { isWithin, poolOf } from "../zfs/DatasetName.ts"
+import { isWithin } from "../zfs/DatasetName.ts"
 import { onEnd } from "../zfs/Endpoint.ts"
-import { receiveProblem } from "../zfs/PoolHealth.ts"
 import type { SourceInfo } from "../zfs/SourceLayout.ts"
 import { TargetSnapshots } from "../zfs/TargetSnapshots.ts"
 import { Zfs } from "../zfs/Zfs.ts"
@@ -85,17 +84,8 @@ export const checkReplication = Effect.fn("CheckReplication")(
     const moved = yield* findRenamed(job, found)
     const gaps = yield* bookmarkGaps(job, found)
     yield* (yield* Transfer).tools
-    const { isReadOnly, label: receiver, pool } = yield* Receiver
-    const poolProblems = yield* Effect.forEach(new Set(found.items.map(({ target }) => poolOf(target))), (name) =>
-      Effect.zipWith(
-        pool(name),
-        Effect.orElseSucceed(isReadOnly(name), () => false),
-        receiveProblem
-      ).pipe(
-        Effect.map((why) => (why === undefined ? [] : [`${onEnd(receiver)}the pool ${name} ${why}`])),
-        Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(message), []))
-      )
-    )
+    const { label: receiver } = yield* Receiver
+    const closed = yield* poolProblems(found)
     const refusals = found.items.flatMap(({ source, target }) => {
       const next = plan(source, found.targets.get(target), { mode: job.mode, rollback: false })
       const reason = next._tag === "Diverged" || next._tag === "Blocked" ? next.reason : longNames(next, source, target)
@@ -116,7 +106,7 @@ export const checkReplication = Effect.fn("CheckReplication")(
       ),
       ...Array.from(found.missing, ([dataset, why]) => problem(subject, `${dataset}: ${why}`)),
       ...found.unplaced.map(({ dataset, error }) => problem(subject, `${dataset}: ${error}`)),
-      ...[...poolProblems.flat(), ...lacking].map((line) => problem(subject, line)),
+      ...[...closed, ...lacking].map((line) => problem(subject, line)),
       ...gaps.map(({ line }) =>
         warning(
           subject,

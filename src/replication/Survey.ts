@@ -8,6 +8,8 @@ import type { Account } from "../zfs/Account.ts"
 import { allowCommand, missing, parseAllow, permissionsOf, type Role, type Where } from "../zfs/Allow.ts"
 import type { SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
 import { ancestorsOf, isWithin, poolOf } from "../zfs/DatasetName.ts"
+import { onEnd } from "../zfs/Endpoint.ts"
+import { receiveProblem } from "../zfs/PoolHealth.ts"
 import type { End } from "./End.ts"
 import { Receiver } from "./Receiver.ts"
 import { minimalRoots, select } from "./Selection.ts"
@@ -221,6 +223,22 @@ const warnOfEchoes = Effect.fnUntraced(function* (
       `${source.name} on ${from} is a copy of ${owner} on ${to}, and its replica ${target} would lie inside of that: unless something is to be restored, leave it out with --exclude, or each run sends it one level deeper`
     )
   }
+})
+
+/** A line for each pool of the targets that no stream can be received into. One that cannot be asked is left to the run. */
+export const poolProblems = Effect.fnUntraced(function* ({ items }: Survey) {
+  const { isReadOnly, label, pool } = yield* Receiver
+  const found = yield* Effect.forEach(new Set(items.map(({ target }) => poolOf(target))), (name) =>
+    Effect.zipWith(
+      pool(name),
+      Effect.orElseSucceed(isReadOnly(name), () => false),
+      receiveProblem
+    ).pipe(
+      Effect.map((why) => (why === undefined ? [] : [`${onEnd(label)}the pool ${name} ${why}`])),
+      Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(message), []))
+    )
+  )
+  return found.flat()
 })
 
 /** A line for each permission that a run of the job lacks. None for root. */
