@@ -171,7 +171,7 @@ describe("Process", () => {
     })
   )
 
-  it.scopedLive("was in time when it ended in time, whatever it left behind with our pipe prints", () =>
+  it.scopedLive("was in time when it ended in time, also where a process that it started prints on to our pipe", () =>
     Effect.gen(function* () {
       yield* Effect.acquireRelease(
         Effect.sync(() => vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] })),

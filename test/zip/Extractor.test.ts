@@ -192,7 +192,7 @@ describe("what is in the way", () => {
     }).pipe(Effect.provide(all))
   )
 
-  it.scoped("is named in the order of the archive, in whatever order the looks end", () =>
+  it.scoped("is named in the order of the archive, also where a later look ends first", () =>
     Effect.gen(function* () {
       const { manifest, out, zip } = yield* archived()
       for (const name of ["a-b/c", "empty", "setuid"]) put(`${out}/${name}`, "mine")
