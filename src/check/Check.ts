@@ -195,7 +195,8 @@ const checkSource = Effect.fnUntraced(
     const view = withoutExcluded((yield* zfs.snapshot(source)).view, config)
     const wanted = wholeName(config.folders)
     const { folders, replaced, skipped, unreadable, unsafe } = yield* tree.folders(view, wanted)
-    const records = yield* Effect.orElseSucceed(store.records, () => new Map<FolderName, FolderRecord>())
+    // What cannot be read of the target is a finding of checkTarget.
+    const records = replaced.length === 0 ? undefined : yield* Effect.orElseSucceed(store.records, () => undefined)
     const children = source.datasets.length - 1
     const how = source.dataset === undefined ? "read live" : `dataset ${source.dataset}`
     const findings: Array<Finding> = [ok("source", `${sourcePath}, ${how}`)]
@@ -225,7 +226,7 @@ const checkSource = Effect.fnUntraced(
       )
     }
     findings.push(...unsafe.map((each) => problem("folders", unsafeText(each))))
-    for (const { folder, type } of replaced.filter((each) => records.get(each.folder)?.zipSize !== undefined)) {
+    for (const { folder, type } of replaced.filter((each) => records?.get(each.folder)?.zipSize !== undefined)) {
       findings.push(problem("folders", `${folder}: ${replacedText(type)}`))
     }
     findings.push(...(yield* problemOf("folders", store.requireDistinct(folders))))
