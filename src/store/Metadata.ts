@@ -2,6 +2,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Manifest } from "../source/Manifest.ts"
 import type { Checksums } from "../system/Hasher.ts"
+import { byUtf8 } from "../text/Text.ts"
 import { utcSeconds } from "../text/Time.ts"
 
 /** A checksum file as coreutils writes and reads it: where a name holds a backslash, the line begins with one. */
@@ -98,18 +99,3 @@ export const encode = ({ files, zip_name, ...rest }: NewMetadata): ReadonlyArray
 }
 
 const keys = Object.keys(Metadata.fields)
-
-/** The order of the bytes in UTF-8: that of UTF-16 units, but surrogates stand for characters behind U+E000 to U+FFFF. */
-export const byUtf8 = (a: string, b: string): number => {
-  const length = Math.min(a.length, b.length)
-  for (let at = 0; at < length; at += 1) {
-    const x = a.charCodeAt(at)
-    const y = b.charCodeAt(at)
-    if (x === y) continue
-    const surrogates = Number(isSurrogate(x)) - Number(isSurrogate(y))
-    return surrogates !== 0 && x >= 0xd800 && y >= 0xd800 ? surrogates : x - y
-  }
-  return a.length - b.length
-}
-
-const isSurrogate = (unit: number): boolean => unit >= 0xd800 && unit <= 0xdfff

@@ -209,3 +209,18 @@ const isSwapped = (a: string, b: string): boolean =>
           .join("") +
         a.slice(at + 2)
   )
+
+/** The order of the bytes in UTF-8: that of UTF-16 units, but surrogates stand for characters behind U+E000 to U+FFFF. */
+export const byUtf8 = (a: string, b: string): number => {
+  const length = Math.min(a.length, b.length)
+  for (let at = 0; at < length; at += 1) {
+    const x = a.charCodeAt(at)
+    const y = b.charCodeAt(at)
+    if (x === y) continue
+    const surrogates = Number(isSurrogate(x)) - Number(isSurrogate(y))
+    return surrogates !== 0 && x >= 0xd800 && y >= 0xd800 ? surrogates : x - y
+  }
+  return a.length - b.length
+}
+
+const isSurrogate = (unit: number): boolean => unit >= 0xd800 && unit <= 0xdfff

@@ -1,7 +1,7 @@
 import * as Struct from "effect/Struct"
-import { byUtf8, type Metadata } from "../store/Metadata.ts"
+import type { Metadata } from "../store/Metadata.ts"
 import type { ArchiveFinding } from "../store/PublishedArchive.ts"
-import { count, quoted } from "../text/Text.ts"
+import { byUtf8, count, quoted } from "../text/Text.ts"
 import { instantPattern } from "../text/Time.ts"
 
 /** Compares the files that an archive turns out to hold with a list of them. */
