@@ -4,6 +4,7 @@ import * as FastCheck from "effect/FastCheck"
 import * as FiberId from "effect/FiberId"
 import * as Redacted from "effect/Redacted"
 import {
+  byUtf8,
   causeText,
   commandOf,
   cutTo,
@@ -26,6 +27,15 @@ describe("Text", () => {
       "a\\x1b]0;x\\x07b\\x0d\\x09\\x9b\\u202egnp\\u2069"
     )
     assert.strictEqual(withoutControls("é ü 日本 🚨 \u00ad\ntwo"), "é ü 日本 🚨 \u00ad\ntwo")
+  })
+
+  it("orders as the bytes of UTF-8 do, also what is two units of UTF-16", () => {
+    const names = ["", "a", "ab", "é", "\ud7ff", "\ue000", "\uffff", "\u{1f98a}", "\u{10ffff}", "a\u{1f98a}", "a\uffff"]
+    for (const a of names) {
+      for (const b of names) {
+        assert.strictEqual(Math.sign(byUtf8(a, b)), Buffer.compare(Buffer.from(a), Buffer.from(b)), `${a} ${b}`)
+      }
+    }
   })
 
   it("quotes on one line", () => {
